@@ -1,0 +1,73 @@
+/* config.h - one resolved configuration, and the way from what people type to it.
+ *
+ * Order of strength, weakest first: defaults, config.json of init_from, base, file, stage or
+ * variant, command line. Every value remembers where it came from ("tiny.yaml:7", "cli",
+ * "config.json", "default"). Parsing returns a message, never exits. */
+#pragma once
+#include "kernels/base.h"
+
+enum { CONFIG_MAX_LIST = 64, CONFIG_MAX_SETS = 64 };
+
+typedef struct { int count; double value[CONFIG_MAX_LIST]; const char *name[CONFIG_MAX_LIST]; } RealList;
+
+typedef int64_t config_INT, config_COUNT;
+typedef double config_REAL;
+typedef bool config_BOOL;
+typedef const char *config_STRING, *config_CHOICE;
+typedef RealList config_REALS; /* a list of numbers, or numbers by name (mix) */
+
+typedef struct {               /* one set under `data:` */
+    const char *name;
+#define DATA_KEY(field, type, ...) config_##type field;
+#include "configs/keys.def"
+#undef DATA_KEY
+} DataSet;
+
+typedef struct Config {
+#define KEY(field, type, ...) config_##type field;
+#include "configs/keys.def"
+#undef KEY
+    DataSet data[CONFIG_MAX_SETS];
+    int n_data;
+    const char *file;          /* the YAML file, "" when there was none */
+    const char *stage;         /* "" = the file's top level */
+    struct Origins *origins;   /* where each value came from, for the dump and messages */
+} Config;
+
+/* Reads a YAML file (with its base:), applies `key=value` overrides (n of them), takes the model
+ * from init_from's config.json where there is one, fills what is derived, validates. `ranks` is
+ * the number of MPI ranks, for rules about layout. Warnings are printed to stderr once by the
+ * caller from *warnings (malloc'd text, may be empty). */
+bool config_load(Config *, const char *file, const char *const *overrides, int n, int ranks, char **warnings, Error *);
+
+/* Defaults plus a Hugging Face config.json (path of the file or of its folder) plus overrides, for
+ * `verify` and `generate`; validated like a run, but init and output_dir need not be said. */
+bool config_from_hf(Config *, const char *path, const char *const *overrides, int n, int ranks, char **warnings, Error *);
+
+/* Parses a dump made by config_dump (a checkpoint carries one). */
+bool config_parse_dump(Config *, const char *text, Error *);
+
+/* YAML that config_load reads back to the same Config, each line with its origin as a comment
+ * when `origins` is set. malloc'd. */
+char *config_dump(const Config *, bool origins);
+void config_free(Config *);
+
+/* What differs between a run's config and the one it resumes: false + message for a FIXED key;
+ * CHANGEABLE ones are listed "key old -> new" in *changes (malloc'd, "" when none). */
+bool config_resume_check(const Config *old, const Config *now, char **changes, Error *);
+
+/* Hash of all MODEL and FIXED keys' values (checkpoints carry it). */
+uint64_t config_hash(const Config *);
+
+/* Text of `dsv2 help KEY` (NULL when there is no such key), and the README's reference table. */
+char *config_help_key(const char *word);
+char *config_reference(void);
+
+/* Rules across keys (validate.c). Also fills derived values. */
+bool config_validate(Config *, int ranks, char **warnings, Error *);
+
+/* Facts that follow from the keys. */
+int64_t config_parameters(const Config *);           /* SEMANTICS section 1 */
+int64_t config_parameters_activated(const Config *);
+bool config_layer_is_moe(const Config *, int layer);
+int config_moe_layers(const Config *);

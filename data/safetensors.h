@@ -1,0 +1,33 @@
+/* safetensors.h - read a .safetensors file, or a folder of shards with an index, as published.
+ *
+ * Everything in a header is a stranger's word: sizes, overlaps, holes, names and dtypes are
+ * checked before a byte of data is used. Files are mapped, so reading a slice costs that slice. */
+#pragma once
+#include "kernels/tensor.h"
+
+typedef enum { ST_F64, ST_F32, ST_BF16, ST_F16, ST_I32, ST_I64, ST_U8, ST_OTHER } StDtype;
+
+typedef struct {
+    const char *name;
+    StDtype dtype;
+    int ndim;
+    int64_t dim[8], count; /* elements */
+    const void *data;      /* mapped, read-only, may be unaligned */
+    const char *file;
+} StTensor;
+
+typedef struct Safetensors Safetensors;
+
+/* path: a .safetensors file, a *.index.json, or a folder that holds either. NULL + message. */
+Safetensors *safetensors_open(const char *path, Error *);
+void safetensors_close(Safetensors *);
+int64_t safetensors_count(const Safetensors *);
+const StTensor *safetensors_at(const Safetensors *, int64_t i);          /* sorted by name */
+const StTensor *safetensors_find(const Safetensors *, const char *name); /* NULL when absent */
+/* elements [first, first + count) as F32, F64, I32 or I64 (floats to floats, integers to integers) */
+bool safetensors_read(const StTensor *, Dtype, int64_t first, int64_t count, void *to, Error *);
+/* The parser alone, for tests and fuzzing: checks header and layout of `bytes` of a file. */
+bool safetensors_check(const void *file, int64_t bytes, const char *name, Error *);
+/* Writes one file (F32, I32, I64 or BF16 tensors), atomically; used by tools and tests. */
+typedef struct { const char *name; Tensor t; int ndim; int64_t dim[8]; } StOut;
+bool safetensors_write(const char *file, const StOut *tensors, int n, Error *);
