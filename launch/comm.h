@@ -13,7 +13,8 @@ typedef enum { REDUCE_MAX, REDUCE_MIN, REDUCE_SUM } Reduce;
 typedef struct {
     /* bytes of slice i go to / come from rank i; offsets are derived (slices lie back to back).
      * Device memory. start may return early; at most one exchange is in flight on a Comm. */
-    void (*exchange_start)(Comm *, void *recv, const int64_t *recv_bytes, const void *send, const int64_t *send_bytes);
+    void (*exchange_start)(Comm *, void *recv, const int64_t *recv_bytes, const void *send,
+                           const int64_t *send_bytes);
     void (*exchange_finish)(Comm *);
     /* every rank's `bytes` behind each other in rank order, device memory */
     void (*gather_all)(Comm *, void *recv, const void *send, int64_t bytes);
@@ -22,8 +23,9 @@ typedef struct {
     void (*host_gather_all)(Comm *, void *recv, const void *send, int64_t bytes);
     void (*host_broadcast)(Comm *, void *data, int64_t bytes, int root);
     void (*barrier)(Comm *);
-    /* the ranks with the same color, ordered by key (both small and >= 0) */
-    Comm *(*split)(Comm *, int color, int key);
+    /* the Comm of these n ranks, this one among them; every rank calls it with its own part, and the parts
+     * do not overlap */
+    Comm *(*part)(Comm *, const int *ranks, int n);
     void (*close)(Comm *);
 } CommOps;
 
@@ -42,6 +44,6 @@ bool comm_all_agree(Comm *, bool mine); /* true when true on every rank */
  * of buffer->device do the adding. Bytes moved: 2 (size - 1) / size of x. */
 void comm_sum(Comm *, Tensor x, Arena *buffer);
 
-Comm *comm_open_mpi(void);                  /* MPI_COMM_WORLD; launch/run.c has initialised MPI */
-Comm *comm_open_single(void);               /* one rank, no MPI needed */
+Comm *comm_open_mpi(void);    /* MPI_COMM_WORLD; launch/run.c has initialised MPI */
+Comm *comm_open_single(void); /* one rank, no MPI needed */
 Comm *comm_open_plan(int rank, int size);

@@ -5,16 +5,18 @@
 #include "launch/mesh.h"
 
 /* Capacities in bytes; what `plan` measures and a real run reserves. */
-typedef struct { int64_t state, acts, scratch, comm, host; } ArenaBytes;
+typedef struct {
+    int64_t state, acts, scratch, comm, host;
+} ArenaBytes;
 
 /* What a step counts besides the loss; the log reads it. Sums over layers and micro-batches. */
 typedef struct {
-    int64_t routed_tokens;   /* tokens x MoE layers */
-    int64_t vectors_sent;    /* to destination ranks, own rank included */
+    int64_t routed_tokens; /* tokens x MoE layers */
+    int64_t vectors_sent;  /* to destination ranks, own rank included */
     int64_t pairs_dropped;
-    int64_t extra_rounds;    /* of the exchange, beyond the first */
-    int64_t bytes_sent;      /* by the exchange to other ranks, forward and backward */
-    int64_t *load;           /* (MoE layers, E) pairs per expert, this rank's tokens; host */
+    int64_t extra_rounds; /* of the exchange, beyond the first */
+    int64_t bytes_sent;   /* by the exchange to other ranks, forward and backward */
+    int64_t *load;        /* (MoE layers, E) pairs per expert, this rank's tokens; host */
     int moe_layers, experts;
 } Stats;
 
@@ -23,10 +25,11 @@ typedef struct Run {
     const Kernels *k;
     Device *device;
     Mesh mesh;
+    Dtype dtype; /* of weights and activations: from config; F64 in gradient tests */
     Arena state, acts, scratch, comm, host;
     Stats stats;
-    bool training;           /* token dropping and balance losses happen only then */
-    bool plan;               /* the device is a plan device */
+    bool training; /* token dropping and balance losses happen only then */
+    bool plan;     /* the device is a plan device */
 } Run;
 
 /* A Run borrows config, device and world. On a plan device the capacities are ignored. */
@@ -34,8 +37,7 @@ bool run_open(Run *, const Config *, Device *, Comm *world, ArenaBytes, Error *)
 void run_close(Run *);
 ArenaBytes run_peaks(const Run *);
 
-/* The dtype of weights and activations, and of statistics (F64 for F64, else F32). */
-Dtype run_dtype(const Run *);
+/* The dtype of statistics, router and gradients: F64 for F64, else F32. */
 Dtype run_stat_dtype(const Run *);
 
 /* One step's share of one rank: tokens of whole sequences. All tensors are device memory, N =
