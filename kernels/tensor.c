@@ -1,13 +1,13 @@
 #include "kernels/tensor.h"
 
 int64_t dtype_bytes(Dtype dtype) {
-    static const int64_t bytes[] = {[F64] = 8, [F32] = 4, [BF16] = 2, [I32] = 4, [I64] = 8, [U8] = 1};
+    static const int64_t bytes[] = {[F64] = 8, [F32] = 4, [BF16] = 2, [I32] = 4, [I64] = 8, [U8] = 1, [U16] = 2};
     return bytes[dtype];
 }
 
 const char *dtype_name(Dtype dtype) {
     static const char *const name[] = {[F64] = "f64", [F32] = "f32", [BF16] = "bf16",
-                                       [I32] = "i32", [I64] = "i64", [U8] = "u8"};
+                                       [I32] = "i32", [I64] = "i64", [U8] = "u8", [U16] = "u16"};
     return name[dtype];
 }
 

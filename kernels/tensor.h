@@ -6,7 +6,7 @@
 #pragma once
 #include "kernels/base.h"
 
-typedef enum { F64, F32, BF16, I32, I64, U8 } Dtype;
+typedef enum { F64, F32, BF16, I32, I64, U8, U16 } Dtype; /* U16: files only (token shards) */
 
 typedef struct {
     void *data;
@@ -24,7 +24,7 @@ typedef struct {
 } Groups;
 
 int64_t dtype_bytes(Dtype dtype);
-const char *dtype_name(Dtype dtype); /* "f64" "f32" "bf16" "i32" "i64" "u8" */
+const char *dtype_name(Dtype dtype); /* "f64" "f32" "bf16" "i32" "i64" "u8" "u16" */
 
 Tensor tensor_1d(void *data, Dtype dtype, int64_t n);
 Tensor tensor_2d(void *data, Dtype dtype, int64_t rows, int64_t cols);
