@@ -10,22 +10,22 @@
 
 typedef struct {
     char pattern[160];
-    int64_t units, rows, cols; /* cols x rows of one published tensor; a 1-D tensor has rows 1, is_vector */
+    int64_t units, rows, cols; /* shape of one published tensor; a 1-D one has rows 1, is_vector */
     bool is_vector;
     int64_t first_expert;
-    Tensor w, dw;              /* (units * rows, cols): w in its dtype, dw in the stat dtype (F32) */
-    Tensor master, m, v;       /* F32; master shares w's memory where w is F32; no dw, m, v when not training */
-    Axis sum_axis;             /* ranks that hold copies: AXIS_DP, or AXIS_EDP for experts */
-    int layer;                 /* -1: embedding, head, final norm */
-    double init_std;           /* < 0: ones */
+    Tensor w, dw;        /* (units * rows, cols): w in its dtype, dw in the stat dtype (F32) */
+    Tensor master, m, v; /* F32; master shares w's memory where w is F32; no dw, m, v when not training */
+    Axis sum_axis;       /* ranks that hold copies: AXIS_DP, or AXIS_EDP for experts */
+    int layer;           /* -1: embedding, head, final norm */
+    double init_std;     /* < 0: ones */
     bool decay;
 } Param;
 
 typedef struct {
     Param *list;
     int count, capacity;
-    bool training;             /* gradients and moments are wanted */
-    bool optimizer;            /* moments (and masters) are wanted */
+    bool training;  /* gradients and moments are wanted */
+    bool optimizer; /* moments (and masters) are wanted */
 } Params;
 
 void params_open(Params *, bool training, bool optimizer);
@@ -42,5 +42,6 @@ void param_unit_name(const Param *, int64_t unit, char name[192]);
 Tensor param_unit(const Param *, Tensor of, int64_t unit);
 
 void params_init_random(Params *, Run *); /* N(0, init_std) keyed by published name, ones for norms; masters follow */
+void params_zero_moments(Params *, Run *);
 void params_zero_gradients(Params *, Run *);
 int64_t params_count(const Params *, const Run *); /* elements of the whole model, experts of other ranks included */
