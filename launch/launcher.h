@@ -1,0 +1,35 @@
+/* launcher.h - how ranks come to life: `dsv2 -n N`, plain mpirun, srun, or just one process.
+ *
+ * The first process of `dsv2 -n N` starts mpirun, passes signals on (INT, TERM and USR1 all reach
+ * the ranks as USR1, because mpirun would kill them one second after a TERM) and ends with the
+ * ranks' exit code. */
+#pragma once
+#include "kernels/base.h"
+
+/* Where this process stands, from the environment; needs no MPI. */
+typedef struct {
+    int rank, size; /* of the job; 0 and 1 outside mpirun and srun */
+    int local_size; /* ranks on this machine */
+    bool started;   /* by mpirun or srun */
+} LaunchPlace;
+
+bool launch_place(LaunchPlace *, Error *); /* false: srun without PMIx, which would start N separate runs */
+
+/* Runs argv (of main) under mpirun with `ranks` ranks and returns the exit code. */
+int launch_ranks(int ranks, int argc, char **argv, Error *);
+
+/* MPI when there is more than one rank (FUNNELED), and base_rank, base_abort. Sets and mentions
+ * yield_when_idle where local ranks outnumber the CPUs. */
+void launch_init(int *rank, int *size);
+void launch_finish(void);
+
+/* CPUs this process may use; CPUs that all ranks of this machine share. */
+int launch_cpus(void);
+int launch_node_cpus(void);
+
+/* OpenMP threads of a rank: `wanted` (key threads), else OMP_NUM_THREADS, else CPUs / local ranks.
+ * Rank 0 warns when threads outnumber CPUs, or when mpirun tied ranks to fewer CPUs than there are. */
+int launch_threads(int wanted);
+
+/* Columns of the terminal that standard output ends in; 0 = none (a file, a pipe, plain mpirun). */
+int launch_terminal_columns(void);

@@ -1,0 +1,9 @@
+/* signals.h - a wish to stop (SIGUSR1, SIGTERM, SIGINT) becomes a flag that the training loop reads.
+ *
+ * The same signal a second time ends the process at once with EXIT_RETRY. (Another one does not:
+ * a scheduler may send TERM while its script sends USR1.) A closed console is no reason to die. */
+#pragma once
+
+void signals_open(void);
+int signals_pending(void); /* number of the signal, 0 = none */
+const char *signals_name(int number);

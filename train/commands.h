@@ -1,0 +1,62 @@
+/* commands.h - what people type, parsed once, and the table of commands that take it.
+ *
+ * A command is a row of the table in commands.c and a function that returns the exit code
+ * (kernels/base.h). When the function starts, the command line has been checked, and for commands
+ * with a config so has the config; under MPI every rank calls it. */
+#pragma once
+#include "kernels/base.h"
+
+enum { COMMAND_INPUTS = 16, COMMAND_OVERRIDES = 128 };
+
+typedef struct {
+    const char *command;
+    const char *input[COMMAND_INPUTS]; /* CONFIG, MODEL, files: in the order typed */
+    int n_input;
+    const char *out;                         /* -o, or NULL */
+    const char *override[COMMAND_OVERRIDES]; /* key=value */
+    int n_override;
+    int ranks; /* -n; else how many ranks mpirun or srun started; else 1 */
+    bool ranks_said;
+    bool dry_run, fresh, markdown, help, version;
+} CommandLine;
+
+typedef enum {
+    RANKS_ONE,  /* one process; -n is refused */
+    RANKS_MPI,  /* -n N starts N ranks */
+    RANKS_COUNT /* -n N is only a number (plan) */
+} RankUse;
+
+enum { TAKES_OUT = 1, TAKES_DRY_RUN = 2, TAKES_FRESH = 4, TAKES_MARKDOWN = 8, TAKES_KEYS = 16 };
+
+typedef struct {
+    const char *name;
+    int (*run)(const CommandLine *);
+    RankUse ranks;
+    unsigned takes;
+    int min_inputs, max_inputs;
+    const char *inputs;                                /* as in the usage line: "CONFIG" */
+    const char *summary;                               /* one line */
+    const char *help;                                  /* the rest of `dsv2 help COMMAND` */
+    bool (*check_input)(const CommandLine *, Error *); /* before ranks start; may be NULL */
+} Command;
+
+extern const Command commands[]; /* ended by a row without a name */
+const Command *command_find(const char *name);
+
+/* False + one sentence that says what to write instead. argv[0] is skipped. */
+bool commandline_parse(CommandLine *, int argc, const char *const *argv, Error *);
+/* The words of the usage line: "dsv2 [-n RANKS] train CONFIG [key=value ...]". malloc'd. */
+char *command_usage(const Command *);
+
+int command_prepare(const CommandLine *);
+int command_train(const CommandLine *);
+int command_eval(const CommandLine *);
+int command_generate(const CommandLine *);
+int command_plan(const CommandLine *);
+int command_inspect(const CommandLine *);
+int command_verify(const CommandLine *);
+int command_bench(const CommandLine *);
+int command_doctor(const CommandLine *);
+int command_help(const CommandLine *);
+
+#define DSV2_VERSION "0.1"
