@@ -1,36 +1,78 @@
-# dsv2 - `make demo` trains a small model, `make test` proves the numbers. Both install what is missing.
-CC      ?= gcc
-BUILD   ?= build
-MODE    ?= release
+# dsv2 - `make demo` trains a small model on text, `make test` proves the numbers; both install what is missing.
+CC    ?= gcc
+MODE  ?= release
+BUILD ?= $(if $(filter release,$(MODE)),build,build-$(MODE))
+JOBS  ?= $(shell nproc)
 
-WARN    = -Wall -Wextra -Wpedantic -Wshadow -Wmissing-prototypes -Wstrict-prototypes
-MPI_CFLAGS := $(shell mpicc --showme:compile 2>/dev/null)
-MPI_LIBS   := $(shell mpicc --showme:link 2>/dev/null)
-H5_CFLAGS  := $(shell pkg-config --cflags hdf5 2>/dev/null || echo -I/usr/include/hdf5/serial)
-H5_LIBS    := $(shell pkg-config --libs hdf5 2>/dev/null || echo -L/usr/lib/x86_64-linux-gnu/hdf5/serial -lhdf5)
+# Debian's names; `make setup` installs what is missing.
+PACKAGES = gcc libc6-dev pkg-config libopenmpi-dev openmpi-bin libhdf5-dev libdnnl-dev libyaml-dev libjansson-dev \
+           libxxhash-dev hdf5-tools strace python3
 
+WARN = -Wall -Wextra -Wpedantic -Wshadow -Wmissing-prototypes -Wstrict-prototypes
 OPT_release = -O3 -g
 OPT_asan    = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-CFLAGS  += -std=gnu11 -D_GNU_SOURCE $(WARN) $(OPT_$(MODE)) -fopenmp -MMD -MP -I. -isystem /usr/include/hdf5/serial $(MPI_CFLAGS) $(H5_CFLAGS)
-LIBS     = $(MPI_LIBS) $(H5_LIBS) -ldnnl -lyaml -ljansson -lpthread -lm
 
-FOLDERS = kernels kernels/ref kernels/cpu kernels/plan configs launch data model optim train
-LIB_SRC = $(filter-out train/main.c,$(wildcard $(addsuffix /*.c,$(FOLDERS))))
+# Libraries may be missing while `make setup` has not run yet, so the targets that need them call make again.
+MPI_CFLAGS := $(patsubst -I%,-isystem %,$(filter -I%,$(shell mpicc --showme:compile 2>/dev/null)))
+MPI_LIBS   := $(shell mpicc --showme:link 2>/dev/null)
+H5         := $(firstword $(foreach name,hdf5 hdf5-serial,$(shell pkg-config --exists $(name) 2>/dev/null && echo $(name))))
+H5_CFLAGS  := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(H5) 2>/dev/null))
+H5_LIBS    := $(or $(shell pkg-config --libs $(H5) 2>/dev/null),-lhdf5)
+
+CFLAGS += -std=gnu11 -D_GNU_SOURCE $(WARN) $(OPT_$(MODE)) -fopenmp -I. $(MPI_CFLAGS) $(H5_CFLAGS)
+LIBS    = $(MPI_LIBS) $(H5_LIBS) -ldnnl -lyaml -ljansson -lpthread -lm
+
+FOLDERS  = kernels kernels/ref kernels/cpu kernels/plan configs launch data model optim train
+LIB_SRC  = $(filter-out train/main.c,$(wildcard $(addsuffix /*.c,$(FOLDERS))))
 TEST_SRC = $(wildcard tests/*.c)
-LIB_OBJ = $(LIB_SRC:%.c=$(BUILD)/%.o)
+LIB_OBJ  = $(LIB_SRC:%.c=$(BUILD)/%.o)
 TEST_OBJ = $(TEST_SRC:%.c=$(BUILD)/%.o)
+HEADERS  = $(wildcard $(addsuffix /*.h,$(FOLDERS)) tests/*.h)
+SOURCES  = train/main.c $(LIB_SRC) $(TEST_SRC)
 
 all: $(BUILD)/dsv2 $(BUILD)/tests/run
 
 $(BUILD)/dsv2: $(BUILD)/train/main.o $(LIB_OBJ)
 	$(CC) $(CFLAGS) -o $@ $^ $(LIBS)
 $(BUILD)/tests/run: $(TEST_OBJ) $(LIB_OBJ)
+	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -o $@ $^ $(LIBS)
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -c -o $@ $<
+	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+setup:
+	@launch/setup.sh $(PACKAGES)
+
+demo: setup
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/dsv2
+	$(BUILD)/dsv2 prepare configs/tiny.yaml
+	$(BUILD)/dsv2 -n 2 train configs/tiny.yaml
+	$(BUILD)/dsv2 generate runs/tiny
+
+# Unit tests, then every tests/*.sh; the last line is the total.
+test: setup
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@BUILD=$(BUILD) tests/tools/all.sh $(TESTS)
+test-asan: setup
+	@$(MAKE) --no-print-directory -j$(JOBS) MODE=asan build-asan/tests/run
+	@ASAN_OPTIONS=fast_unwind_on_malloc=0 LSAN_OPTIONS=suppressions=tests/tools/lsan.supp:print_suppressions=0 \
+	    build-asan/tests/run $(TESTS)
+
+bench: setup
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/dsv2
+	$(BUILD)/dsv2 bench
+
+# Format, direction of includes, length of functions and files, every key read, README in step with the key table.
+check: setup
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/dsv2
+	@BUILD=$(BUILD) tests/tools/check.sh $(SOURCES) $(HEADERS)
+# Both compilers' warnings are errors here.
+warnings: setup
+	@for cc in gcc clang; do command -v $$cc >/dev/null || continue; echo "$$cc"; \
+	    for f in $(SOURCES); do $$cc $(CFLAGS) -Werror -O1 -fsyntax-only $$f || exit 1; done; done
 
 clean:
-	rm -rf $(BUILD)
-.PHONY: all setup demo test bench check fault clean
+	rm -rf build build-asan $(BUILD)
+.PHONY: all setup demo test test-asan bench check warnings fault clean
 -include $(LIB_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(BUILD)/train/main.d
