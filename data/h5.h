@@ -27,8 +27,10 @@ void h5_virtual_source(H5Writer *, int dataset, const char *source_file, const c
 bool h5_layout(H5Writer *, Error *);
 int64_t h5_offset(const H5Writer *, int dataset); /* of its first byte in the file */
 int64_t h5_file_bytes(const H5Writer *);
-/* The metadata pages: calls put(own, offset, bytes, count) for each, in rising order of offset. */
-bool h5_metadata(const H5Writer *, bool (*put)(void *own, int64_t offset, const void *bytes, int64_t count), void *own);
+/* All that lies before, between and behind the datasets: calls put for each piece, in rising order of
+ * offset. These pieces and the datasets together are the whole file, without overlap. */
+typedef bool H5Put(void *own, int64_t offset, const void *bytes, int64_t count);
+bool h5_metadata(const H5Writer *, H5Put *put, void *own);
 void h5_destroy(H5Writer *);
 
 /* -- reading ---------------------------------------------------------------------------------- */

@@ -1,0 +1,143 @@
+/* disk.c - see disk.h. */
+#include "data/disk.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MOST_AT_ONCE = 1 << 30 }; /* Linux moves at most 2 GiB - 4096 a call */
+
+static bool fail_errno(Error *error, const char *file, const char *doing) {
+    return fail(error, "%s: cannot %s: %s", file, doing, strerror(errno));
+}
+
+bool disk_write(int fd, const void *bytes, int64_t count, int64_t offset, const char *file, Error *error) {
+    const char *from = bytes;
+    while (count > 0) {
+        ssize_t done = pwrite(fd, from, (size_t)min_i64(count, MOST_AT_ONCE), (off_t)offset);
+        if (done < 0 && errno == EINTR) continue;
+        if (done < 0) return fail_errno(error, file, "write");
+        if (done == 0) return fail(error, "%s: cannot write: the device takes no more bytes", file);
+        from += done, offset += done, count -= done;
+    }
+    return true;
+}
+
+bool disk_read(int fd, void *bytes, int64_t count, int64_t offset, const char *file, Error *error) {
+    char *to = bytes;
+    while (count > 0) {
+        ssize_t done = pread(fd, to, (size_t)min_i64(count, MOST_AT_ONCE), (off_t)offset);
+        if (done < 0 && errno == EINTR) continue;
+        if (done < 0) return fail_errno(error, file, "read");
+        if (done == 0) return fail(error, "%s: ends at byte %lld, too early", file, (long long)offset);
+        to += done, offset += done, count -= done;
+    }
+    return true;
+}
+
+int disk_create(const char *file, Error *error) {
+    int fd = open(file, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0644);
+    if (fd < 0) fail_errno(error, file, "create");
+    return fd;
+}
+
+int disk_open(const char *file, int64_t *bytes, Error *error) {
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    struct stat s;
+    if (fd < 0) return fail_errno(error, file, "open"), -1;
+    if (fstat(fd, &s) == 0 && S_ISREG(s.st_mode)) {
+        *bytes = s.st_size;
+        return fd;
+    }
+    fail(error, "%s: is not a plain file", file);
+    close(fd);
+    return -1;
+}
+
+bool disk_finish(int fd, bool ok, const char *file, Error *error) {
+    if (ok && fsync(fd)) ok = fail_errno(error, file, "fsync");
+    if (close(fd) && ok) ok = fail_errno(error, file, "close");
+    return ok;
+}
+
+bool disk_write_file(const char *file, const void *bytes, int64_t count, Error *error) {
+    if (unlink(file) && errno != ENOENT) return fail_errno(error, file, "replace");
+    int fd = disk_create(file, error);
+    return fd >= 0 && disk_finish(fd, disk_write(fd, bytes, count, 0, file, error), file, error);
+}
+
+char *disk_read_file(const char *file, int64_t most, int64_t *count, Error *error) {
+    int64_t bytes;
+    int fd = disk_open(file, &bytes, error);
+    if (fd < 0) return NULL;
+    bool ok = bytes <= most || fail(error, "%s: %lld bytes, more than the %lld that such a file can have", file,
+                                    (long long)bytes, (long long)most);
+    char *text = ok ? must_alloc(bytes + 1, 1) : NULL;
+    if (ok && !disk_read(fd, text, bytes, 0, file, error)) {
+        free(text);
+        text = NULL;
+    }
+    close(fd);
+    *count = bytes;
+    return text;
+}
+
+bool disk_exists(const char *path) {
+    struct stat s;
+    return lstat(path, &s) == 0;
+}
+
+static bool is_folder(const char *path) {
+    struct stat s;
+    return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
+}
+
+static void parent_of(const char *path, char parent[PATH_MAX]) {
+    snprintf(parent, PATH_MAX, "%s", path);
+    char *slash = strrchr(parent, '/');
+    if (!slash)
+        snprintf(parent, PATH_MAX, ".");
+    else
+        slash[slash == parent] = 0;
+}
+
+bool disk_make_folder(const char *path, Error *error) {
+    char parent[PATH_MAX];
+    if (is_folder(path)) return true;
+    parent_of(path, parent);
+    if (!is_folder(parent) && !disk_make_folder(parent, error)) return false;
+    if (mkdir(path, 0755) && !(errno == EEXIST && is_folder(path)))
+        return fail_errno(error, path, "make this folder");
+    return disk_sync_folder(parent, error);
+}
+
+bool disk_sync_folder(const char *path, Error *error) {
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return fail_errno(error, path, "open this folder");
+    return disk_finish(fd, true, path, error);
+}
+
+bool disk_rename(const char *from, const char *to, Error *error) {
+    char parent[PATH_MAX];
+    if (rename(from, to)) return fail(error, "%s: cannot rename to %s: %s", from, to, strerror(errno));
+    parent_of(to, parent);
+    return disk_sync_folder(parent, error);
+}
+
+bool disk_remove_folder(const char *path, Error *error) {
+    DIR *folder = opendir(path);
+    if (!folder) return errno == ENOENT || fail_errno(error, path, "open this folder");
+    bool ok = true;
+    for (struct dirent *entry; ok && (entry = readdir(folder));) {
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
+        if (unlinkat(dirfd(folder), entry->d_name, 0)) ok = fail_errno(error, path, "empty this folder");
+    }
+    closedir(folder);
+    return ok && (rmdir(path) == 0 || fail_errno(error, path, "remove this folder"));
+}

@@ -1,0 +1,29 @@
+/* disk.h - bytes to and from files with every return value looked at.
+ *
+ * Short transfers and EINTR are carried on with; anything else is a message that names the file.
+ * A failed fsync is final: Linux drops the dirty pages after reporting it once, so a second fsync
+ * that succeeds would prove nothing. */
+#pragma once
+#include "kernels/base.h"
+
+/* `file` is for messages. Reading past the end is an error. */
+bool disk_write(int fd, const void *bytes, int64_t count, int64_t offset, const char *file, Error *);
+bool disk_read(int fd, void *bytes, int64_t count, int64_t offset, const char *file, Error *);
+
+/* Opens a file that must not exist yet; -1 + message. */
+int disk_create(const char *file, Error *);
+/* Opens a plain file for reading and says how long it is; -1 + message. */
+int disk_open(const char *file, int64_t *bytes, Error *);
+/* fsync and close, both checked; `ok` false only closes. Returns ok and both. */
+bool disk_finish(int fd, bool ok, const char *file, Error *);
+
+/* A whole small file: created anew, written, fsynced. */
+bool disk_write_file(const char *file, const void *bytes, int64_t count, Error *);
+/* malloc'd, ended by a NUL that *count leaves out; NULL + message, also when longer than `most`. */
+char *disk_read_file(const char *file, int64_t most, int64_t *count, Error *);
+
+bool disk_exists(const char *path);
+bool disk_make_folder(const char *path, Error *);            /* with its parents; fine when it is there */
+bool disk_sync_folder(const char *path, Error *);            /* makes names in it durable */
+bool disk_rename(const char *from, const char *to, Error *); /* within one folder, which is fsynced */
+bool disk_remove_folder(const char *path, Error *);          /* a folder of plain files; fine when absent */
