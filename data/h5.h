@@ -12,7 +12,8 @@ typedef struct H5Reader H5Reader;
 
 /* -- writing: declare everything, then lay out, then put the data at its offsets -------------- */
 H5Writer *h5_create(void);
-void h5_attr_text(H5Writer *, const char *object, const char *name, const char *value); /* object "/" or a dataset's path */
+void h5_attr_text(H5Writer *, const char *object, const char *name,
+                  const char *value); /* object "/" or a dataset's path */
 void h5_attr_int(H5Writer *, const char *object, const char *name, int64_t value);
 void h5_attr_real(H5Writer *, const char *object, const char *name, double value);
 /* path may contain groups ("model/lm_head.weight"); returns the dataset's number. bf16 is stored
@@ -21,8 +22,8 @@ int h5_dataset(H5Writer *, const char *path, Dtype, int ndim, const int64_t *dim
 /* a dataset of a master file: rows [first_row ..) of it live in dataset `source_path` of the file
  * `source_file` beside this one; NaN where nothing is mapped */
 int h5_virtual_dataset(H5Writer *, const char *path, Dtype, int ndim, const int64_t *dim);
-void h5_virtual_source(H5Writer *, int dataset, const char *source_file, const char *source_path,
-                       int64_t first_row, int64_t rows);
+void h5_virtual_source(H5Writer *, int dataset, const char *source_file, const char *source_path, int64_t first_row,
+                       int64_t rows);
 /* Fixes the layout. After it: */
 bool h5_layout(H5Writer *, Error *);
 int64_t h5_offset(const H5Writer *, int dataset); /* of its first byte in the file */
