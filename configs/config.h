@@ -8,6 +8,7 @@
 
 enum { CONFIG_MAX_LIST = 64, CONFIG_MAX_SETS = 64 };
 
+/* A list of numbers (names are NULL), numbers by name, or names alone (values are 0: all of each). */
 typedef struct { int count; double value[CONFIG_MAX_LIST]; const char *name[CONFIG_MAX_LIST]; } RealList;
 
 typedef int64_t config_INT, config_COUNT;
@@ -36,7 +37,7 @@ typedef struct Config {
 
 /* Reads a YAML file (with its base:), applies `key=value` overrides (n of them), takes the model
  * from init_from's config.json where there is one, fills what is derived, validates. `ranks` is
- * the number of MPI ranks, for rules about layout. Warnings are printed to stderr once by the
+ * the number of MPI ranks, for rules about layout (0: as many as layout.ep asks for). Warnings are printed to stderr once by the
  * caller from *warnings (malloc'd text, may be empty). */
 bool config_load(Config *, const char *file, const char *const *overrides, int n, int ranks, char **warnings, Error *);
 
@@ -51,6 +52,11 @@ bool config_parse_dump(Config *, const char *text, Error *);
  * when `origins` is set. malloc'd. */
 char *config_dump(const Config *, bool origins);
 void config_free(Config *);
+
+/* Where a value came from: "tiny.yaml:7", "cli", "config.json" or "default". */
+const char *config_origin(const Config *, const char *path);
+/* What the command line changed, a line each: "learning_rate 5e-6 -> 1e-5 (cli)"; "" when nothing. */
+const char *config_changed(const Config *);
 
 /* What differs between a run's config and the one it resumes: false + message for a FIXED key;
  * CHANGEABLE ones are listed "key old -> new" in *changes (malloc'd, "" when none). */
@@ -71,3 +77,9 @@ int64_t config_parameters(const Config *);           /* SEMANTICS section 1 */
 int64_t config_parameters_activated(const Config *);
 bool config_layer_is_moe(const Config *, int layer);
 int config_moe_layers(const Config *);
+
+/* Schedules that follow from the batch ramp. Sequences of the step that starts when `tokens_done`
+ * tokens of the stage are done, and optimizer steps of the whole stage, whichever of steps, tokens
+ * and epochs says how long it is (sequences_per_epoch matters only for epochs). */
+int64_t config_batch_at(const Config *, int64_t tokens_done);
+int64_t config_steps(const Config *, int64_t sequences_per_epoch);
