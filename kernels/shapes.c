@@ -1,14 +1,16 @@
 /* shapes.c - the checks of shapes.h. A set of dtypes is a mask of 1 << dtype. */
 #include "kernels/shapes.h"
 
-enum { ANY = 0xff, FLOATS = 1 << F64 | 1 << F32 | 1 << BF16, STATS = 1 << F64 | 1 << F32, IDS = 1 << I32 };
+enum { FLOATS = 1 << F64 | 1 << F32 | 1 << BF16, STATS = 1 << F64 | 1 << F32, IDS = 1 << I32 };
 
 static int same(Tensor t) { return 1 << t.dtype; }
 static int stat(Tensor t) { return t.dtype == F64 ? 1 << F64 : 1 << F32; }
 
-typedef struct { const char *backend, *function; } Where;
+typedef struct {
+    const char *backend, *function;
+} Where;
 
-/* " shape_linear_forward" -> "linear_forward" */
+/* "shape_linear_forward" -> "linear_forward" */
 static const char *kernel_name(Where at) { return at.function + sizeof "shape_" - 1; }
 
 static void demand_dtype(Where at, const char *name, Tensor t, int dtypes) {
@@ -44,7 +46,7 @@ static void demand(Where at, bool holds, const char *rule) {
 
 /* -- fill, convert, random -- */
 
-void shape_fill(const Device *device, Tensor y) { LIKE(y, y, ANY); }
+void shape_fill(const Device *device, Tensor y) { LIKE(y, y, FLOATS | IDS); }
 void shape_convert(const Device *device, Tensor y, Tensor x) {
     LIKE(x, x, FLOATS);
     LIKE(y, x, FLOATS);

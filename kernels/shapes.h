@@ -26,7 +26,9 @@ void shape_rope_table(const Device *, Tensor table);
 void shape_rope(const Device *, Tensor x, Tensor table, Tensor position, int heads);
 
 /* The three widths of a head, read off the operands' columns. */
-typedef struct { int64_t nope, rope, value; } HeadDims;
+typedef struct {
+    int64_t nope, rope, value;
+} HeadDims;
 HeadDims attention_dims(Tensor q, Tensor kv, Tensor k_pe, int heads);
 void shape_attention_forward(const Device *, Tensor out, Tensor lse, Tensor q, Tensor kv, Tensor k_pe, Tensor range,
                              int heads);
