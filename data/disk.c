@@ -93,7 +93,7 @@ bool disk_exists(const char *path) {
     return lstat(path, &s) == 0;
 }
 
-static bool is_folder(const char *path) {
+bool disk_is_folder(const char *path) {
     struct stat s;
     return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
 }
@@ -109,10 +109,10 @@ static void parent_of(const char *path, char parent[PATH_MAX]) {
 
 bool disk_make_folder(const char *path, Error *error) {
     char parent[PATH_MAX];
-    if (is_folder(path)) return true;
+    if (disk_is_folder(path)) return true;
     parent_of(path, parent);
-    if (!is_folder(parent) && !disk_make_folder(parent, error)) return false;
-    if (mkdir(path, 0755) && !(errno == EEXIST && is_folder(path)))
+    if (!disk_is_folder(parent) && !disk_make_folder(parent, error)) return false;
+    if (mkdir(path, 0755) && !(errno == EEXIST && disk_is_folder(path)))
         return fail_errno(error, path, "make this folder");
     return disk_sync_folder(parent, error);
 }

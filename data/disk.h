@@ -23,6 +23,7 @@ bool disk_write_file(const char *file, const void *bytes, int64_t count, Error *
 char *disk_read_file(const char *file, int64_t most, int64_t *count, Error *);
 
 bool disk_exists(const char *path);
+bool disk_is_folder(const char *path);
 bool disk_make_folder(const char *path, Error *);            /* with its parents; fine when it is there */
 bool disk_sync_folder(const char *path, Error *);            /* makes names in it durable */
 bool disk_rename(const char *from, const char *to, Error *); /* within one folder, which is fsynced */
