@@ -11,8 +11,8 @@ typedef struct {
     const char *name;
     StDtype dtype;
     int ndim;
-    int64_t dim[8], count; /* elements */
-    const void *data;      /* mapped, read-only, may be unaligned */
+    int64_t dim[8], count, bytes; /* count: elements */
+    const void *data;             /* mapped, read-only, may be unaligned */
     const char *file;
 } StTensor;
 
@@ -29,5 +29,10 @@ bool safetensors_read(const StTensor *, Dtype, int64_t first, int64_t count, voi
 /* The parser alone, for tests and fuzzing: checks header and layout of `bytes` of a file. */
 bool safetensors_check(const void *file, int64_t bytes, const char *name, Error *);
 /* Writes one file (F32, I32, I64 or BF16 tensors), atomically; used by tools and tests. */
-typedef struct { const char *name; Tensor t; int ndim; int64_t dim[8]; } StOut;
+typedef struct {
+    const char *name;
+    Tensor t;
+    int ndim;
+    int64_t dim[8];
+} StOut;
 bool safetensors_write(const char *file, const StOut *tensors, int n, Error *);
