@@ -1,0 +1,22 @@
+#!/bin/bash
+# launch.sh COMMAND... - runs a job under a batch scheduler so that it saves before it is killed.
+#
+#   #SBATCH --signal=B:USR1@300 --requeue --open-mode=append
+#   launch/launch.sh dsv2 -n 8 train my.yaml          (or: launch/launch.sh mpirun ... dsv2 train my.yaml)
+#
+# A scheduler ends a job with TERM, and mpirun kills its ranks one second after a TERM. USR1 reaches
+# the ranks through mpirun at once: they stop at the next step, save and end with code 75 (try again).
+"$@" &
+job=$!
+trap 'kill -USR1 $job 2>/dev/null' TERM INT USR1
+trap 'kill -USR2 $job 2>/dev/null' USR2
+while :; do
+    wait $job
+    code=$?
+    # a signal interrupts wait; the job itself may still run
+    kill -0 $job 2>/dev/null || break
+done
+wait $job 2>/dev/null
+final=$?
+[[ $final == 127 ]] && final=$code
+exit $final

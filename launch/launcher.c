@@ -1,0 +1,234 @@
+#include "launch/launcher.h"
+
+#include <errno.h>
+#include <mpi.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "launch/watchdog.h"
+
+/* Tells ranks what their own standard output cannot: mpirun puts a pipe or a terminal of its own in between. */
+#define COLUMNS_VARIABLE "DSV2_COLUMNS"
+
+static int64_t env_number(const char *name, int64_t otherwise) {
+    const char *text = getenv(name);
+    return text && *text ? strtoll(text, NULL, 10) : otherwise;
+}
+
+/* -- where this process stands ------------------------------------------------------------------- */
+
+bool launch_place(LaunchPlace *place, Error *error) {
+    *place = (LaunchPlace){.size = 1, .local_size = 1};
+    if (getenv("OMPI_COMM_WORLD_SIZE")) {
+        place->started = true;
+        place->rank = (int)env_number("OMPI_COMM_WORLD_RANK", 0);
+        place->size = (int)env_number("OMPI_COMM_WORLD_SIZE", 1);
+        place->local_size = (int)env_number("OMPI_COMM_WORLD_LOCAL_SIZE", place->size);
+        return true;
+    }
+    int64_t tasks = env_number("SLURM_STEP_NUM_TASKS", 1);
+    if (getenv("PMIX_RANK")) {
+        place->started = true;
+        place->rank = (int)env_number("PMIX_RANK", 0);
+        place->size = (int)tasks;
+        place->local_size = (int)env_number("SLURM_STEP_TASKS_PER_NODE", tasks); /* "4(x2)": the first number */
+        return true;
+    }
+    if (tasks > 1)
+        return fail(error,
+                    "srun started %lld processes that do not know of each other; write: srun --mpi=pmix dsv2 ...",
+                    (long long)tasks);
+    return true;
+}
+
+static int cpus_of(pid_t process) {
+    cpu_set_t set;
+    return sched_getaffinity(process, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+int launch_cpus(void) { return cpus_of(0); }
+
+/* mpirun ties a rank to fewer CPUs than it has itself; what started us shows what ranks share. */
+int launch_node_cpus(void) {
+    int own = launch_cpus(), parent = cpus_of(getppid());
+    return own > parent ? own : parent;
+}
+
+int launch_terminal_columns(void) {
+    LaunchPlace place;
+    if (getenv(COLUMNS_VARIABLE)) return (int)env_number(COLUMNS_VARIABLE, 0);
+    if (!launch_place(&place, NULL) || place.started || !isatty(STDOUT_FILENO)) return 0;
+    struct winsize size = {0};
+    ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
+    return size.ws_col ? size.ws_col : 80;
+}
+
+/* -- dsv2 -n N ------------------------------------------------------------------------------------ */
+
+static volatile pid_t mpirun_process;
+
+/* A wish to stop reaches the ranks as USR1; the same one again reaches them too and ends them at once. */
+static void pass_on(int number) {
+    if (mpirun_process > 0) kill(mpirun_process, number == SIGUSR2 ? SIGUSR2 : SIGUSR1);
+}
+
+static void pass_signals_on(void) {
+    const int passed[] = {SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+    struct sigaction action = {.sa_handler = pass_on};
+    sigemptyset(&action.sa_mask);
+    for (int i = 0; i < 4; i++) sigaction(passed[i], &action, NULL);
+}
+
+enum { MPIRUN_WORDS = 256 };
+
+/* The words of the mpirun command: argv[0] is this program, and "-n N" has gone. */
+static int mpirun_words(char *words[MPIRUN_WORDS], int ranks, int argc, char **argv) {
+    int n = 0, cpus = launch_cpus();
+    int nodes = (int)max_i64(env_number("SLURM_JOB_NUM_NODES", 1), 1);
+    int local = (int)ceil_div(ranks, nodes);
+    words[n++] = "mpirun";
+    words[n++] = "--quiet";
+    words[n++] = "--bind-to";
+    words[n++] = "none";
+    if (local > cpus) words[n++] = "--oversubscribe";
+    words[n++] = "-n";
+    words[n++] = must_format("%d", ranks);
+    words[n++] = "-x";
+    const char *threads = getenv("OMP_NUM_THREADS");
+    words[n++] = threads ? must_format("OMP_NUM_THREADS=%s", threads)
+                         : must_format("OMP_NUM_THREADS=%lld", (long long)max_i64(cpus / local, 1));
+    words[n++] = "-x";
+    words[n++] = must_format(COLUMNS_VARIABLE "=%d", launch_terminal_columns());
+    words[n++] = realpath("/proc/self/exe", NULL);
+    for (int i = 1; i < argc && n < MPIRUN_WORDS - 1; i++) {
+        if (strcmp(argv[i], "-n") == 0)
+            i++; /* and its number */
+        else
+            words[n++] = argv[i];
+    }
+    words[n] = NULL;
+    return n;
+}
+
+static void print_words(char **words) {
+    for (int i = 0; words[i]; i++) {
+        bool plain = *words[i] && !strpbrk(words[i], " \t\n'\"\\$&;|<>()*?[]{}!`#~");
+        fprintf(stderr, plain ? "%s%s" : "%s'%s'", i ? " " : "", words[i]);
+    }
+    fputc('\n', stderr);
+}
+
+static void become_mpirun(char **words) {
+    /* Its own group, so that ctrl-C comes to us alone; and it must not outlive us. */
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (geteuid() == 0) {
+        setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
+        setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+    }
+    /* A background group that reads from the terminal would be stopped. */
+    if (!freopen("/dev/null", "r", stdin)) _exit(EXIT_IO);
+    execvp(words[0], words);
+    fprintf(stderr, "dsv2: cannot start mpirun: %s; `make setup` installs it\n", strerror(errno));
+    _exit(EXIT_USAGE);
+}
+
+static int wait_for(pid_t process) {
+    int status = 0;
+    while (waitpid(process, &status, 0) < 0) check(errno == EINTR, "lost mpirun: %s", strerror(errno));
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int launch_ranks(int ranks, int argc, char **argv, Error *error) {
+    LaunchPlace place;
+    if (!launch_place(&place, error)) return EXIT_USAGE;
+    if (place.started) {
+        fail(error, "already started by mpirun or srun with %d ranks; leave -n out", place.size);
+        return EXIT_USAGE;
+    }
+    char *words[MPIRUN_WORDS];
+    mpirun_words(words, ranks, argc, argv);
+    print_words(words);
+    pass_signals_on();
+    mpirun_process = fork();
+    check(mpirun_process >= 0, "cannot start a process: %s", strerror(errno));
+    if (mpirun_process == 0) become_mpirun(words);
+    int code = wait_for(mpirun_process);
+    if (code == 128 + SIGKILL)
+        fprintf(stderr, "dsv2: a rank was killed; when nobody did it, memory ran out\n");
+    else if (code > 128)
+        fprintf(stderr, "dsv2: a rank was ended by signal %d (%s)\n", code - 128, strsignal(code - 128));
+    return code;
+}
+
+/* -- inside a rank -------------------------------------------------------------------------------- */
+
+static void abort_all(int code) {
+    watchdog_farewell();
+    MPI_Abort(MPI_COMM_WORLD, code);
+    _exit(code);
+}
+
+/* A collective among ranks that share CPUs takes milliseconds instead of microseconds unless waiting ranks step aside. */
+static void yield_when_shared(const LaunchPlace *place) {
+    int cpus = launch_node_cpus();
+    if (place->local_size <= cpus) return;
+    setenv("OMPI_MCA_mpi_yield_when_idle", "1", 1);
+    if (place->rank == 0)
+        fprintf(stderr, "dsv2: %d ranks share %d CPUs; waiting ranks step aside (mpi_yield_when_idle)\n",
+                place->local_size, cpus);
+}
+
+void launch_init(int *rank, int *size) {
+    LaunchPlace place;
+    Error error;
+    if (!launch_place(&place, &error)) stop_job(EXIT_USAGE, "%s", error.text);
+    *rank = 0;
+    *size = 1;
+    if (place.size == 1) return;
+    yield_when_shared(&place);
+    int provided;
+    check(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) == MPI_SUCCESS, "MPI_Init failed");
+    check(provided >= MPI_THREAD_FUNNELED, "this MPI knows no threads (level %d)", provided);
+    MPI_Comm_rank(MPI_COMM_WORLD, rank);
+    MPI_Comm_size(MPI_COMM_WORLD, size);
+    base_rank = *rank;
+    base_abort = abort_all;
+}
+
+void launch_finish(void) {
+    int begun = 0;
+    MPI_Initialized(&begun);
+    if (begun) {
+        watchdog_section("end", 60);
+        watchdog_enter("MPI_Finalize");
+        MPI_Finalize();
+        base_abort = _exit;
+    }
+    watchdog_close();
+}
+
+int launch_threads(int wanted) {
+    LaunchPlace place;
+    if (!launch_place(&place, NULL)) place = (LaunchPlace){.size = 1, .local_size = 1};
+    int node = launch_node_cpus(), own = launch_cpus();
+    int share = (int)max_i64(node / place.local_size, 1);
+    int threads = wanted > 0 ? wanted : (int)env_number("OMP_NUM_THREADS", share);
+    if (threads < 1) threads = share;
+    if (base_rank != 0) return threads;
+    if (own < share)
+        fprintf(stderr, "dsv2: each rank is tied to %d of %d CPUs; start with mpirun --bind-to none, or dsv2 -n %d\n",
+                own, node, place.size);
+    else if (threads * place.local_size > node)
+        fprintf(stderr,
+                "dsv2: %d ranks with %d threads each outnumber %d CPUs; set threads or OMP_NUM_THREADS to %d\n",
+                place.local_size, threads, node, share);
+    return threads;
+}
