@@ -28,8 +28,9 @@ typedef struct Run {
     Dtype dtype; /* of weights and activations: from config; F64 in gradient tests */
     Arena state, acts, scratch, comm, host;
     Stats stats;
-    bool training; /* token dropping and balance losses happen only then */
-    bool plan;     /* the device is a plan device */
+    bool training;    /* token dropping and balance losses happen only then */
+    bool recomputing; /* a forward that was done before: nothing is counted twice */
+    bool plan;        /* the device is a plan device */
 } Run;
 
 /* A Run borrows config, device and world. On a plan device the capacities are ignored. */
