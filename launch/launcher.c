@@ -146,13 +146,7 @@ static int wait_for(pid_t process) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-int launch_ranks(int ranks, int argc, char **argv, Error *error) {
-    LaunchPlace place;
-    if (!launch_place(&place, error)) return EXIT_USAGE;
-    if (place.started) {
-        fail(error, "already started by mpirun or srun with %d ranks; leave -n out", place.size);
-        return EXIT_USAGE;
-    }
+int launch_ranks(int ranks, int argc, char **argv) {
     char *words[MPIRUN_WORDS];
     mpirun_words(words, ranks, argc, argv);
     print_words(words);

@@ -16,7 +16,7 @@ typedef struct {
 bool launch_place(LaunchPlace *, Error *); /* false: srun without PMIx, which would start N separate runs */
 
 /* Runs argv (of main) under mpirun with `ranks` ranks and returns the exit code. */
-int launch_ranks(int ranks, int argc, char **argv, Error *);
+int launch_ranks(int ranks, int argc, char **argv);
 
 /* MPI when there is more than one rank (FUNNELED), and base_rank, base_abort. Sets and mentions
  * yield_when_idle where local ranks outnumber the CPUs. */

@@ -12,7 +12,6 @@ typedef struct {
     const char *command;
     const char *input[COMMAND_INPUTS]; /* CONFIG, MODEL, files: in the order typed */
     int n_input;
-    const char *out;                         /* -o, or NULL */
     const char *override[COMMAND_OVERRIDES]; /* key=value */
     int n_override;
     int ranks; /* -n; else how many ranks mpirun or srun started; else 1 */
@@ -26,7 +25,7 @@ typedef enum {
     RANKS_COUNT /* -n N is only a number (plan) */
 } RankUse;
 
-enum { TAKES_OUT = 1, TAKES_DRY_RUN = 2, TAKES_FRESH = 4, TAKES_MARKDOWN = 8, TAKES_KEYS = 16 };
+enum { TAKES_KEYS = 1, TAKES_DRY_RUN = 2, TAKES_FRESH = 4, TAKES_MARKDOWN = 8 };
 
 typedef struct {
     const char *name;

@@ -1,0 +1,204 @@
+#include "train/commands.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "configs/config.h"
+#include "configs/keys.h"
+
+static bool check_config(const CommandLine *line, Error *error) {
+    static Config config;
+    char *warnings = NULL;
+    bool good = config_load(&config, line->input[0], line->override, line->n_override, line->ranks, &warnings, error);
+    free(warnings); /* the command itself prints them */
+    if (good) config_free(&config);
+    return good;
+}
+
+static bool check_files(const CommandLine *line, Error *error) {
+    for (int i = 0; i < line->n_input; i++)
+        if (access(line->input[i], R_OK) != 0)
+            return fail(error, "%s: no such file or folder, or not readable", line->input[i]);
+    return true;
+}
+
+const Command commands[] = {
+    {"prepare", command_prepare, RANKS_ONE, TAKES_KEYS | TAKES_DRY_RUN, 1, 1, "CONFIG",
+     "text or JSONL -> token shards",
+     "Prepares every data set that CONFIG names. Shards are kept and used again while source and tokenizer stay the\n"
+     "same; `train` prepares what is missing by itself. --dry-run shows rows and counts and writes nothing.\n",
+     check_files},
+    {"train", command_train, RANKS_MPI, TAKES_KEYS | TAKES_DRY_RUN | TAKES_FRESH, 1, 1, "CONFIG",
+     "train what a config describes; resumes by itself",
+     "Goes on from the newest whole checkpoint of output_dir. --fresh renames the old run folder and starts over.\n"
+     "--dry-run checks everything, prints what would run, and stops. SIGUSR1, SIGTERM or ctrl-C stop at the next step,\n"
+     "save, and end with code 75; SIGUSR2 prints where every rank is.\n"
+     "The console shows at most a line a second; log.jsonl and metrics.csv hold every step.\n"
+     "Exit codes: 0 done, 2 usage or config, 65 bad input, 70 NaN or infinity, 74 disk, 75 try again.\n",
+     check_config},
+    {"eval", command_eval, RANKS_MPI, TAKES_KEYS, 1, 2, "MODEL [SHARD.h5]", "loss and perplexity of a data set",
+     "MODEL is a Hugging Face folder, a run folder (its newest checkpoint) or a checkpoint. Without SHARD the\n"
+     "validation data of the run that made the checkpoint is used.\n",
+     check_files},
+    {"generate", command_generate, RANKS_MPI, TAKES_KEYS, 1, 1, "MODEL", "text from a model",
+     "sample_prompt=TEXT is continued for sample_tokens=N tokens.\n", check_files},
+    {"plan", command_plan, RANKS_COUNT, TAKES_KEYS, 1, 1, "CONFIG", "memory, FLOPs and traffic without running",
+     "-n RANKS says how many ranks to plan for; nothing is started. device_memory_gib=G says what a rank may use.\n",
+     check_config},
+    {"verify", command_verify, RANKS_MPI, TAKES_KEYS, 1, 2, "MODEL REFERENCE.safetensors | CHECKPOINT | SHARD.h5",
+     "compare with another implementation, or check hashes",
+     "With a reference: input_ids, labels, logits, loss, layer.K.output, grad.NAME, grad_balanced.NAME are compared.\n"
+     "With a checkpoint or a token shard alone, its hashes are checked. Ends with 0 only when all pass.\n",
+     check_files},
+    {"inspect", command_inspect, RANKS_ONE, 0, 1, COMMAND_INPUTS, "PATH ...", "what is in a file or folder",
+     "PATH is a checkpoint, a run folder, a token shard or another HDF5 file, a safetensors file, or a Hugging Face folder.\n",
+     check_files},
+    {"bench", command_bench, RANKS_ONE, TAKES_KEYS, 0, 1, "[WORD]", "speed of every kernel and of a step",
+     "One row per kernel: size, time, GFLOP/s or GB/s, share of what this machine was measured to reach. WORD picks\n"
+     "kernels whose name contains it.\n",
+     NULL},
+    {"doctor", command_doctor, RANKS_ONE, 0, 0, 1, "[FOLDER]", "check the environment and name the fix",
+     "FOLDER is where runs will be written (default: the working folder).\n", NULL},
+    {"help", command_help, RANKS_ONE, TAKES_MARKDOWN, 0, 1, "[COMMAND | KEY]", "explain a command or a key",
+     "--markdown prints the reference of all keys.\n", NULL},
+    {0},
+};
+
+const Command *command_find(const char *name) {
+    for (const Command *c = commands; c->name; c++)
+        if (strcmp(c->name, name) == 0) return c;
+    return NULL;
+}
+
+/* -- options: one row each ------------------------------------------------------------------------ */
+
+typedef struct {
+    const char *name, *usage;
+    unsigned takes; /* what a command must take; 0 = any */
+    size_t field;   /* of CommandLine */
+} Option;
+
+static const Option options[] = {
+    {"--dry-run", " [--dry-run]", TAKES_DRY_RUN, offsetof(CommandLine, dry_run)},
+    {"--fresh", " [--fresh]", TAKES_FRESH, offsetof(CommandLine, fresh)},
+    {"--markdown", " [--markdown]", TAKES_MARKDOWN, offsetof(CommandLine, markdown)},
+    {"--help", "", 0, offsetof(CommandLine, help)},
+    {"-h", "", 0, offsetof(CommandLine, help)},
+    {"--version", "", 0, offsetof(CommandLine, version)},
+    {0},
+};
+
+static bool *option_field(const Option *option, CommandLine *line) { return (bool *)((char *)line + option->field); }
+
+char *command_usage(const Command *c) {
+    char flags[64] = "";
+    for (const Option *o = options; o->name; o++)
+        if (c->takes & o->takes) strncat(flags, o->usage, sizeof flags - strlen(flags) - 1);
+    return must_format("dsv2 %s%s %s%s%s", c->ranks == RANKS_ONE ? "" : "[-n RANKS] ", c->name, c->inputs, flags,
+                       c->takes & TAKES_KEYS ? " [key=value ...]" : "");
+}
+
+/* -- parsing -------------------------------------------------------------------------------------- */
+
+static bool is_override(const char *word) {
+    if (!isalpha((unsigned char)*word) && *word != '_') return false;
+    size_t name = strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-");
+    return word[name] == '=';
+}
+
+static bool unknown_option(const char *word, Error *error) {
+    const char *bare = word + strspn(word, "-");
+    if (is_override(bare)) return fail(error, "unknown option '%s'; settings have no dashes: %s", word, bare);
+    Nearest nearest = {.word = word};
+    for (const Option *o = options; o->name; o++) nearest_offer(&nearest, o->name);
+    if (nearest.best) return fail(error, "unknown option '%s'; did you mean %s?", word, nearest.best);
+    return fail(error, "unknown option '%s'; the options are -n RANKS, --dry-run, --fresh, --help, --version", word);
+}
+
+static bool unknown_command(const char *word, Error *error) {
+    Nearest nearest = {.word = word};
+    for (const Command *c = commands; c->name; c++) nearest_offer(&nearest, c->name);
+    if (nearest.best) return fail(error, "unknown command '%s'; did you mean %s?", word, nearest.best);
+    if (is_override(word)) return fail(error, "'%s' comes after a command: dsv2 train CONFIG %s", word, word);
+    return fail(error, "unknown command '%s'; `dsv2 help` lists them", word);
+}
+
+static bool parse_ranks(CommandLine *line, const char *word, Error *error) {
+    enum { MOST_RANKS = 1000000 };
+    char *end = NULL;
+    long n = word ? strtol(word, &end, 10) : 0;
+    if (!word || end == word || *end || n < 1 || n > MOST_RANKS)
+        return fail(error, "-n takes a number of ranks from 1 to %d, not '%s'", MOST_RANKS, word ? word : "");
+    if (line->ranks_said) return fail(error, "-n is given twice");
+    line->ranks = (int)n;
+    line->ranks_said = true;
+    return true;
+}
+
+static bool parse_option(CommandLine *line, const char *word, Error *error) {
+    for (const Option *o = options; o->name; o++)
+        if (strcmp(o->name, word) == 0) return *option_field(o, line) = true;
+    return unknown_option(word, error);
+}
+
+static bool parse_word(CommandLine *line, const char *word, Error *error) {
+    if (!*word) return fail(error, "an empty word on the command line; is a variable of the shell not set?");
+    if (!line->command) {
+        line->command = word;
+        return command_find(word) || unknown_command(word, error);
+    }
+    if (is_override(word)) {
+        if (line->n_override == COMMAND_OVERRIDES)
+            return fail(error, "more than %d settings; use a file", COMMAND_OVERRIDES);
+        line->override[line->n_override++] = word;
+        return true;
+    }
+    if (*word == '=') return fail(error, "'%s': settings are written without spaces: key=value", word);
+    if (line->n_input == COMMAND_INPUTS) return fail(error, "more than %d inputs", COMMAND_INPUTS);
+    line->input[line->n_input++] = word;
+    return true;
+}
+
+/* -- what the command takes ----------------------------------------------------------------------- */
+
+static bool check_taken(const Command *c, CommandLine *line, Error *error) {
+    if (line->ranks_said && c->ranks == RANKS_ONE)
+        return fail(error, "%s runs in one process; leave -n out", c->name);
+    for (const Option *o = options; o->name; o++)
+        if (o->takes && *option_field(o, line) && !(c->takes & o->takes))
+            return fail(error, "%s does not take %s", c->name, o->name);
+    if (line->n_override && !(c->takes & TAKES_KEYS))
+        return fail(error, "%s takes no settings such as %s", c->name, line->override[0]);
+    return true;
+}
+
+static bool check_inputs(const Command *c, const CommandLine *line, Error *error) {
+    char *usage = command_usage(c);
+    bool good = true;
+    if (line->n_input < c->min_inputs) good = fail(error, "%s needs %s; usage: %s", c->name, c->inputs, usage);
+    if (line->n_input > c->max_inputs)
+        good = fail(error, "'%s' is one input too many for %s (settings are written key=value); usage: %s",
+                    line->input[c->max_inputs], c->name, usage);
+    free(usage);
+    return good;
+}
+
+bool commandline_parse(CommandLine *line, int argc, const char *const *argv, Error *error) {
+    *line = (CommandLine){.ranks = 1};
+    for (int i = 1; i < argc; i++) {
+        const char *word = argv[i];
+        if (strcmp(word, "-n") == 0) {
+            if (!parse_ranks(line, i + 1 < argc ? argv[i + 1] : NULL, error)) return false;
+            i++;
+        } else if (!(*word == '-' && word[1] ? parse_option(line, word, error) : parse_word(line, word, error))) {
+            return false;
+        }
+    }
+    if (line->help || line->version) return true;
+    if (!line->command) return fail(error, "name a command; `dsv2 help` lists them");
+    const Command *c = command_find(line->command);
+    return check_taken(c, line, error) && check_inputs(c, line, error);
+}

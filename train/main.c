@@ -1,0 +1,43 @@
+/* main.c - from the command line to a command: parse, check the input once, start ranks, run. The
+ * table of commands is in commands.c. */
+#include <stdio.h>
+
+#include "launch/launcher.h"
+#include "train/commands.h"
+
+/* The first of the processes speaks; all of them end with the same code. */
+static int refuse(const LaunchPlace *place, const Error *error) {
+    if (place->rank == 0) fprintf(stderr, "dsv2: %s\n", error->text);
+    return EXIT_USAGE;
+}
+
+static bool settle_ranks(const Command *command, CommandLine *line, const LaunchPlace *place, Error *error) {
+    if (!place->started || command->ranks != RANKS_MPI) return true;
+    if (line->ranks_said && line->ranks != place->size)
+        return fail(error, "-n %d, but mpirun or srun started %d ranks; leave -n out", line->ranks, place->size);
+    line->ranks = place->size;
+    return true;
+}
+
+static int run_rank(const Command *command, CommandLine *line) {
+    int rank, size;
+    launch_init(&rank, &size);
+    int code = command->run(line);
+    launch_finish();
+    return code;
+}
+
+int main(int argc, char **argv) {
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    Error error = {0};
+    LaunchPlace place;
+    if (!launch_place(&place, &error)) return refuse(&place, &error);
+    CommandLine line;
+    if (!commandline_parse(&line, argc, (const char *const *)argv, &error)) return refuse(&place, &error);
+    const Command *command = command_find(line.help || line.version ? "help" : line.command);
+    if (!settle_ranks(command, &line, &place, &error)) return refuse(&place, &error);
+    if (command->check_input && !line.help && !command->check_input(&line, &error)) return refuse(&place, &error);
+    if (command->ranks != RANKS_MPI) return place.rank == 0 ? command->run(&line) : EXIT_DONE;
+    if (line.ranks == 1 || place.started) return run_rank(command, &line);
+    return launch_ranks(line.ranks, argc, argv);
+}
