@@ -1,0 +1,75 @@
+/* engine_plan.c - the same engine on a device that computes nothing: what a step takes. */
+#include <string.h>
+
+#include "optim/sync.h"
+#include "train/engine.h"
+
+EngineUse engine_use_training(const Config *c) {
+    bool optimizer = strcmp(c->optimizer, "none") != 0;
+    int64_t micro = min_i64(c->micro_batch_size, c->global_batch_size);
+    return (EngineUse){.training = true,
+                       .optimizer = optimizer,
+                       .sequence_length = c->sequence_length,
+                       .micro = micro,
+                       .sequences = c->global_batch_size,
+                       .logits_rows = 1};
+}
+
+static bool no_data(void *own, int64_t number, StepRow row, Error *error) {
+    (void)own, (void)number, (void)row, (void)error;
+    return true;
+}
+
+static void count_state(Plan *plan, const Engine *e) {
+    const Params *params = &e->model.params;
+    for (int i = 0; i < params->count; i++) {
+        const Param *p = &params->list[i];
+        plan->weights += tensor_bytes(p->w);
+        plan->gradients += tensor_bytes(p->dw);
+        plan->optimizer += tensor_bytes(p->m) + tensor_bytes(p->v);
+        if (p->master.data != p->w.data) plan->optimizer += tensor_bytes(p->master);
+        int64_t size = mesh_size(&e->run.mesh, p->sum_axis);
+        plan->sync_bytes += 2.0 * (double)(size - 1) / (double)size * (double)tensor_bytes(p->dw);
+    }
+}
+
+/* One micro-batch and one update stand for a step: each micro-batch uses the same memory. */
+static void walk_step(Plan *plan, Engine *e) {
+    Device *device = e->run.device;
+    Error error;
+    double before = device->work.flops;
+    stepdata_fill(&e->data, &e->run, 0, e->use.sequences, no_data, NULL, &error);
+    int64_t micros = e->data.micros;
+    e->data.micros = 1;
+    stepdata_count(&e->data, &e->run);
+    if (e->use.training) engine_gradients(e);
+    plan->flops = (device->work.flops - before) * (double)micros;
+    plan->exchange_bytes = (double)e->run.stats.bytes_sent * (double)micros;
+    if (e->use.optimizer) engine_update(e, 1, (EngineUpdate){.adam_step = 1});
+    engine_evaluate(e);
+    if (e->use.logits_rows) engine_logits(e, 0, min_i64(e->use.logits_rows, e->use.sequence_length), NULL);
+}
+
+bool engine_plan(Plan *plan, const Config *c, int rank, int ranks, EngineUse use, Error *error) {
+    Engine e;
+    *plan = (Plan){.parameters = config_parameters(c), .activated = config_parameters_activated(c)};
+    Device *device = device_open("plan", c->backend);
+    check(device, "there is no plan for backend %s", c->backend);
+    Comm *world = comm_open_plan(rank, ranks);
+    bool done = engine_open(&e, c, device, world, (ArenaBytes){0}, use, error);
+    if (done) {
+        plan->workspace = device->workspace_bytes;
+        count_state(plan, &e);
+        walk_step(plan, &e);
+        plan->arenas = run_peaks(&e.run);
+        engine_close(&e);
+    }
+    world->ops->close(world);
+    device_close(device);
+    return done;
+}
+
+int64_t plan_total(const Plan *p) {
+    const ArenaBytes *a = &p->arenas;
+    return a->state + a->acts + a->scratch + a->comm + a->host + p->workspace;
+}

@@ -1,0 +1,8 @@
+/* load_hf.h - weights of a published folder (safetensors) into the parameters of this rank. */
+#pragma once
+#include "data/safetensors.h"
+#include "model/params.h"
+
+/* Fills w and master of every parameter. Missing, surplus, misshaped and non-finite tensors are named. Each rank
+ * reads what it holds; the caller agrees with the others on the outcome. */
+bool load_hf(Params *, const Safetensors *, Run *, Error *);
