@@ -8,7 +8,7 @@
 enum { CYCLE = 65536, FEISTEL_ROUNDS = 8 };
 
 /* Streams of random numbers that the order of data and synthetic tokens draw from. */
-enum { STREAM_ORDER = 0x6f72646572, STREAM_SYNTHETIC = 0x73796e7468 };
+static const uint64_t STREAM_ORDER = 0x6f72646572, STREAM_SYNTHETIC = 0x73796e7468;
 
 typedef struct {
     TokenShard *shard;
@@ -44,7 +44,7 @@ static uint64_t feistel(uint64_t key, int half, uint64_t x) {
 int64_t loader_permute(uint64_t key, int64_t n, int64_t i) {
     check(i >= 0 && i < n, "place %lld of a permutation of %lld", (long long)i, (long long)n);
     int half = 1;
-    while (half < 32 && (int64_t)1 << 2 * half < n && 2 * half < 62) half++;
+    while (half < 31 && (int64_t)1 << 2 * half < n) half++;
     uint64_t x = (uint64_t)i;
     do x = feistel(key, half, x);
     while (x >= (uint64_t)n);
