@@ -36,7 +36,6 @@ typedef struct {
     const char *folder;  /* run folder; NULL = console only */
     int64_t resume_step; /* lines of later steps are cut off; 0 = a new run */
     int vectors_bound;   /* of vectors_sent, for the column's name; 0 = none */
-    int ranks;           /* tok/s is shown per rank when there are several */
     int columns;         /* of the terminal, 0 = no terminal (launch_terminal_columns) */
 } LogOptions;
 
