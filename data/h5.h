@@ -45,3 +45,5 @@ bool h5_shape(H5Reader *, const char *path, Dtype *, int *ndim, int64_t dim[4], 
 bool h5_read(H5Reader *, const char *path, Dtype, int64_t first, int64_t count, void *to, Error *);
 /* calls see(own, path) for every dataset */
 bool h5_each(H5Reader *, bool (*see)(void *own, const char *path), void *own, Error *);
+
+const char *h5_version(void); /* "HDF5 1.10.8" */

@@ -66,3 +66,11 @@ bool h5_fail(Error *error, const char *format, ...) {
     va_end(args);
     return fail(error, "%s%s", text, reason);
 }
+
+const char *h5_version(void) {
+    static char text[48];
+    unsigned major, minor, release;
+    H5get_libversion(&major, &minor, &release);
+    snprintf(text, sizeof text, "HDF5 %u.%u.%u", major, minor, release);
+    return text;
+}
