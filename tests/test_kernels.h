@@ -1,0 +1,34 @@
+/* test_kernels.h - the parts of the kernels suite. */
+#pragma once
+#include "tests/trial.h"
+
+/* test_kernels_gradient.c: every backward row against central differences, ref in F64. */
+void test_gradient_linear(void);
+void test_gradient_grouped_linear(void);
+void test_gradient_rmsnorm(void);
+void test_gradient_rope(void);
+void test_gradient_attention(void);
+void test_gradient_swiglu(void);
+void test_gradient_swiglu_weighted(void);
+void test_gradient_embedding(void);
+void test_gradient_cross_entropy(void);
+void test_gradient_router(void);
+void test_gradient_balance(void);
+void test_gather_adjoint(void);
+
+/* test_kernels_parity.c: every row on every backend against ref. */
+void test_parity_f32(void);
+void test_parity_bf16(void);
+void test_parity_covers_every_kernel(void);
+void test_plan_counts(void);
+
+/* test_kernels_golden.c: worked examples. */
+void test_router_golden(void);
+void test_router_ties(void);
+void test_balance_golden(void);
+void test_drop_tokens(void);
+void test_adamw_golden(void);
+void test_rope_golden(void);
+void test_cross_entropy_stable(void);
+void test_sums_do_not_depend_on_threads(void);
+void test_devices(void);
