@@ -49,6 +49,13 @@ static bool first_of_rank(const int32_t *slots, int64_t k, int64_t local) {
     return true;
 }
 
+/* One rank has all experts: every token stays, in order, the ones that lost all their experts too. */
+static void list_all(Route *r) {
+    r->send_first[0] = 0;
+    r->send_first[1] = r->tokens;
+    for (int64_t t = 0; t < r->tokens; t++) r->send_token[t] = (int32_t)t;
+}
+
 static void list_sends(Route *r, int ep) {
     int64_t k_all = r->shape->top_k, local = r->shape->local_experts, count[ep];
     memset(count, 0, sizeof count);
@@ -130,7 +137,8 @@ void exchange_plan(Route *r, const ExchangeShape *s, Tensor expert, Run *run) {
     r->send_round = host(run, ep * s->max_rounds, sizeof *r->send_round);
     r->recv_round = host(run, ep * s->max_rounds, sizeof *r->recv_round);
     run->k->read_experts(run->device, r->ids, expert, s->experts);
-    list_sends(r, ep);
+    if (ep == 1) list_all(r);
+    else list_sends(r, ep);
     exchange_slots(r, run, ep);
     agree_rounds(r, run, ep);
 }
