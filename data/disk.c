@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,14 @@
 #include <unistd.h>
 
 enum { MOST_AT_ONCE = 1 << 30 }; /* Linux moves at most 2 GiB - 4096 a call */
+
+void disk_path(char path[PATH_MAX], const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(path, PATH_MAX, format, args);
+    va_end(args);
+    check(length >= 0 && length < PATH_MAX, "a path is too long: %.200s...", path);
+}
 
 static bool fail_errno(Error *error, const char *file, const char *doing) {
     return fail(error, "%s: cannot %s: %s", file, doing, strerror(errno));
@@ -99,10 +106,10 @@ bool disk_is_folder(const char *path) {
 }
 
 static void parent_of(const char *path, char parent[PATH_MAX]) {
-    snprintf(parent, PATH_MAX, "%s", path);
+    disk_path(parent, "%s", path);
     char *slash = strrchr(parent, '/');
     if (!slash)
-        snprintf(parent, PATH_MAX, ".");
+        disk_path(parent, ".");
     else
         slash[slash == parent] = 0;
 }

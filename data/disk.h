@@ -6,6 +6,11 @@
 #pragma once
 #include "kernels/base.h"
 
+#include <limits.h>
+
+/* Like snprintf, for paths: one that does not fit is an end with a message, never a shorter path. */
+void disk_path(char path[PATH_MAX], const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* `file` is for messages. Reading past the end is an error. */
 bool disk_write(int fd, const void *bytes, int64_t count, int64_t offset, const char *file, Error *);
 bool disk_read(int fd, void *bytes, int64_t count, int64_t offset, const char *file, Error *);

@@ -1,9 +1,10 @@
 /* checkpoint.h - save and load a run's whole state (DESIGN section 8, RELIABILITY section 2).
  *
  * checkpoints/step-00000500/: rank-00000.h5 ... (contiguous datasets, one per published tensor and
- * kind: model/NAME, master/NAME, adam_m/NAME, adam_v/NAME), model.h5 (virtual datasets over them),
- * MANIFEST (sizes and XXH3 of every file and dataset). The folder appears under its name only when
- * all of it is on disk. */
+ * kind: model/NAME, master/NAME, adam_m/NAME, adam_v/NAME; fp32 weights are their own master),
+ * model.h5 (virtual datasets over them, for people), MANIFEST (sizes and XXH3 of every file and
+ * dataset). The folder appears under its name only when all of it is on disk; then LATEST beside
+ * the checkpoints names it. */
 #pragma once
 #include "model/params.h"
 
@@ -16,29 +17,41 @@ typedef struct {
 
 typedef struct Checkpointer Checkpointer;
 
-/* folder: .../checkpoints. Writes happen on a background thread per rank while the next step
- * computes; params_writable() must be called before a parameter changes. */
-Checkpointer *checkpoint_open(const char *folder, const Params *, Run *, Error *);
-void checkpoint_close(Checkpointer *);
+/* What a Checkpointer takes from run->host, for plan. */
+enum { CHECKPOINT_STAGING = 8 << 20 };
 
-/* Bytes that one checkpoint takes on disk, all ranks; the part of this rank. */
+/* -- saving ----------------------------------------------------------------------------------- */
+/* folder: .../checkpoints, made when it is not there. Writes happen on a background thread per rank
+ * while the next step computes; checkpoint_wait_param() must be called before a parameter changes.
+ * Collective. NULL + message. */
+Checkpointer *checkpoint_open(const char *folder, const Params *, Run *, Error *);
+void checkpoint_close(Checkpointer *); /* NULL is fine; a save that was not polled to its end is dropped */
+
+/* Bytes of tensors in one checkpoint, all ranks; the part that this rank writes. */
 int64_t checkpoint_bytes(const Params *, const Run *, int64_t *mine);
 
-/* Starts a save (collective). Returns at once; data is read from params while the thread runs. */
+/* Starts a save (collective); none may be in flight. Returns at once; data is read from params while the thread
+ * runs. False + message (the same on all ranks): nothing was started, training may go on. */
 bool checkpoint_save_start(Checkpointer *, const Progress *, const char *config_text, Error *);
-/* Collective, called at step boundaries: when all ranks have written, finishes (manifest, rename, prune) and
- * returns true with *saved = the step; wait = true blocks until done. A failed save returns false with the
- * message and leaves earlier checkpoints alone; training goes on. *seconds = time behind training. */
+/* Collective, called at step boundaries; cheap when no save is in flight. *saved = -1 while there is nothing to
+ * say. When all ranks have written it finishes (manifest, rename, LATEST, prune): true and *saved = the step, with
+ * *seconds = time behind training and the message, normally "", warning of old checkpoints that could not be
+ * removed. A failed save returns false with the message and leaves earlier checkpoints alone. wait: blocks until
+ * the save in flight has ended. */
 bool checkpoint_save_poll(Checkpointer *, bool wait, int64_t *saved, double *seconds, Error *);
-/* Blocks until parameter i of the list has been written (adamw calls it before the update). */
+/* Blocks until parameter i of the list has been written (adamw calls it before the update). NULL is fine. */
 void checkpoint_wait_param(Checkpointer *, int i);
 
-/* Finds the newest whole checkpoint of a run's folder: "" when there are none at all. False + message when there
- * are some but none is whole. *why lists what was rejected and for what (malloc'd). Rank 0 alone calls it. */
+/* -- loading ---------------------------------------------------------------------------------- */
+/* Finds the checkpoint to resume from: the one LATEST names, or the newest whole one; path "" when there are none
+ * at all. False + message when there are some but none is whole. *why lists what was rejected and for what, a line
+ * each (malloc'd, "" when nothing was). Not collective: one rank calls it. */
 bool checkpoint_newest(const char *folder, char path[1024], char **why, Error *);
-bool checkpoint_verify(const char *path, Error *);                 /* manifest, sizes, hashes */
+bool checkpoint_is(const char *path);              /* a folder with a MANIFEST */
+bool checkpoint_verify(const char *path, Error *); /* manifest, sizes, hashes */
 /* The config a checkpoint carries (malloc'd text) and its progress. */
 bool checkpoint_read_config(const char *path, char **text, Progress *, Error *);
-/* Fills params (w, master, and m, v when the list has them) from a checkpoint of any layout. Collective. */
+/* Fills params (w and, when the list has them, master, m and v) from a checkpoint of any layout and dtype, after
+ * all of its files have been verified. A checkpoint without optimizer state leaves m and v as they are. Collective,
+ * same outcome on all ranks. */
 bool checkpoint_load(const char *path, Params *, Run *, Progress *, Error *);
-bool checkpoint_is(const char *path);                              /* a folder with a MANIFEST */

@@ -1,0 +1,57 @@
+/* checkpoint_state.c - the run's state as attributes of a file. Nothing here depends on the clock. */
+#include "train/checkpoint_internal.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "data/disk.h"
+#include "train/commands.h"
+
+/* Rises when kernels change the bits of a result: a resumed run then no longer equals one that never stopped. */
+enum { NUMERICS_EPOCH = 1 };
+
+static const struct {
+    const char *name;
+    size_t field;
+} numbers[] = {
+    {"step", offsetof(Progress, step)},           {"tokens", offsetof(Progress, tokens)},
+    {"sequences", offsetof(Progress, sequences)}, {"adam_step", offsetof(Progress, adam_step)},
+    {"seed", offsetof(Progress, seed)},           {"skipped", offsetof(Progress, skipped)},
+};
+enum { NUMBERS = sizeof numbers / sizeof *numbers };
+
+void state_put(H5Writer *w, const Progress *progress, const char *config_text) {
+    h5_attr_int(w, "/", "format", CHECKPOINT_FORMAT);
+    h5_attr_int(w, "/", "numerics_epoch", NUMERICS_EPOCH);
+    h5_attr_text(w, "/", "program", "dsv2 " DSV2_VERSION ", compiler " __VERSION__);
+    h5_attr_text(w, "/", "config", config_text);
+    for (int i = 0; i < NUMBERS; i++)
+        h5_attr_int(w, "/", numbers[i].name,
+                    *(const int64_t *)(const void *)((const char *)progress + numbers[i].field));
+}
+
+static bool read_attributes(H5Reader *r, const char *file, Progress *progress, char **config_text, Error *error) {
+    int64_t format;
+    if (!h5_read_attr_int(r, "/", "format", &format, error)) return false;
+    if (format != CHECKPOINT_FORMAT)
+        return fail(error, "%s: checkpoint format %lld; this program reads format %d", file, (long long)format,
+                    CHECKPOINT_FORMAT);
+    for (int i = 0; i < NUMBERS; i++)
+        if (!h5_read_attr_int(r, "/", numbers[i].name, (int64_t *)(void *)((char *)progress + numbers[i].field),
+                              error))
+            return false;
+    return h5_read_attr_text(r, "/", "config", config_text, error);
+}
+
+bool state_read(const char *checkpoint, const Manifest *m, Progress *progress, char **config_text, Error *error) {
+    char file[PATH_MAX];
+    const ManifestFile *master = manifest_file(m, MASTER_NAME);
+    if (!master) return fail(error, "%s: MANIFEST does not name " MASTER_NAME, checkpoint);
+    if (!manifest_check_file(master, checkpoint, error)) return false;
+    disk_path(file, "%s/" MASTER_NAME, checkpoint);
+    H5Reader *r = h5_open(file, error);
+    if (!r) return false;
+    bool ok = read_attributes(r, file, progress, config_text, error);
+    h5_close(r);
+    return ok;
+}
