@@ -9,7 +9,11 @@
 enum { CONFIG_MAX_LIST = 64, CONFIG_MAX_SETS = 64 };
 
 /* A list of numbers (names are NULL), numbers by name, or names alone (values are 0: all of each). */
-typedef struct { int count; double value[CONFIG_MAX_LIST]; const char *name[CONFIG_MAX_LIST]; } RealList;
+typedef struct {
+    int count;
+    double value[CONFIG_MAX_LIST];
+    const char *name[CONFIG_MAX_LIST];
+} RealList;
 
 typedef int64_t config_INT, config_COUNT;
 typedef double config_REAL;
@@ -17,7 +21,7 @@ typedef bool config_BOOL;
 typedef const char *config_STRING, *config_CHOICE;
 typedef RealList config_REALS; /* a list of numbers, or numbers by name (mix) */
 
-typedef struct {               /* one set under `data:` */
+typedef struct { /* one set under `data:` */
     const char *name;
 #define DATA_KEY(field, type, ...) config_##type field;
 #include "configs/keys.def"
@@ -30,20 +34,22 @@ typedef struct Config {
 #undef KEY
     DataSet data[CONFIG_MAX_SETS];
     int n_data;
-    const char *file;          /* the YAML file, "" when there was none */
-    const char *stage;         /* "" = the file's top level */
-    struct Origins *origins;   /* where each value came from, for the dump and messages */
+    const char *file;        /* the YAML file, "" when there was none */
+    const char *stage;       /* "" = the file's top level */
+    struct Origins *origins; /* where each value came from, for the dump and messages */
 } Config;
 
 /* Reads a YAML file (with its base:), applies `key=value` overrides (n of them), takes the model
  * from init_from's config.json where there is one, fills what is derived, validates. `ranks` is
  * the number of MPI ranks, for rules about layout (0: as many as layout.ep asks for). Warnings are printed to stderr once by the
  * caller from *warnings (malloc'd text, may be empty). */
-bool config_load(Config *, const char *file, const char *const *overrides, int n, int ranks, char **warnings, Error *);
+bool config_load(Config *, const char *file, const char *const *overrides, int n, int ranks, char **warnings,
+                 Error *);
 
 /* Defaults plus a Hugging Face config.json (path of the file or of its folder) plus overrides, for
  * `verify` and `generate`; validated like a run, but init and output_dir need not be said. */
-bool config_from_hf(Config *, const char *path, const char *const *overrides, int n, int ranks, char **warnings, Error *);
+bool config_from_hf(Config *, const char *path, const char *const *overrides, int n, int ranks, char **warnings,
+                    Error *);
 
 /* Parses a dump made by config_dump (a checkpoint carries one). */
 bool config_parse_dump(Config *, const char *text, Error *);
@@ -73,7 +79,7 @@ char *config_reference(void);
 bool config_validate(Config *, int ranks, char **warnings, Error *);
 
 /* Facts that follow from the keys. */
-int64_t config_parameters(const Config *);           /* SEMANTICS section 1 */
+int64_t config_parameters(const Config *); /* SEMANTICS section 1 */
 int64_t config_parameters_activated(const Config *);
 bool config_layer_is_moe(const Config *, int layer);
 int config_moe_layers(const Config *);

@@ -1,0 +1,191 @@
+/* config.c - from files and command line to one resolved Config.
+ *
+ * Every source is a tree of nodes; a list of such layers, weakest first, is merged into one tree,
+ * whose values go through the key table. A stage or variant is one more layer. */
+#include "configs/keys.h"
+#include "configs/layers.h"
+
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* -- unknown keys and wrong values, per layer, so that a mistake is named even where it is overridden ---- */
+
+static bool check_data(const Node *data, Error *error) {
+    char at[256], section[256];
+    for (const Node *set = data->child; set; set = set->next) {
+        node_place(set, at);
+        if (set->key[strspn(set->key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")] ||
+            !*set->key || strlen(set->key) > 64)
+            return fail(error, "%s: '%.64s' cannot name a data set; use up to 64 letters, digits, _ and -", at,
+                        set->key);
+        if (node_is_null(set)) continue;
+        if (set->kind != NODE_MAP)
+            return fail(error, "%s: data.%.60s must be a mapping such as {path: text/*.txt}", at, set->key);
+        for (const Node *item = set->child; item; item = item->next) {
+            const Key *key = data_key_find(item->key);
+            Value value;
+            snprintf(section, sizeof section, "data.%.200s", set->key);
+            if (!key) return key_unknown(item, section, item->key, error);
+            if (!node_is_null(item) && !value_parse(key, item, &value, error)) return false;
+        }
+    }
+    return true;
+}
+
+static bool check_section(const Node *map, const char *section, Error *error) {
+    char path[256], at[256];
+    for (const Node *item = map->child; item; item = item->next) {
+        Value value;
+        snprintf(path, sizeof path, "%.120s%s%.120s", section, *section ? "." : "", item->key);
+        if (!layer_key_is_known(item, section, error)) return false;
+        const Key *key = key_find(path);
+        bool is_section = key_is_section(path);
+        if (!strcmp(path, "base")) continue;
+        if (!key && !is_section) return key_unknown(item, section, item->key, error);
+        if (node_is_null(item)) continue;
+        if (key && !value_parse(key, item, &value, error)) return false;
+        if (key) continue;
+        if (item->kind != NODE_MAP)
+            return fail(error, "%s: %s must be a mapping of keys, such as {key: value}", node_place(item, at), path);
+        if (!strcmp(path, "data") ? !check_data(item, error) : !check_section(item, path, error)) return false;
+    }
+    return true;
+}
+
+bool layer_check(const Node *layer, Error *error) { return check_section(layer, "", error); }
+
+/* -- from the merged tree to values ---------------------------------------------------------- */
+
+static bool read_key(const Key *key, const Node *node, void *owner, const Node **origin, Pool *pool, Error *error) {
+    *origin = node;
+    if (node) return value_parse(key, node, key_slot(key, owner), error);
+    value_default(key, key_slot(key, owner), pool);
+    return true;
+}
+
+static bool read_sets(Config *c, const Node *data, Error *error) {
+    struct Origins *o = c->origins;
+    char at[256];
+    for (const Node *node = data ? data->child : NULL; node; node = node->next) {
+        if (c->n_data == CONFIG_MAX_SETS)
+            return fail(error, "%s: more than %d data sets", node_place(node, at), CONFIG_MAX_SETS);
+        int i = c->n_data++;
+        c->data[i].name = node->key;
+        for (int k = 0; k < DATA_KEY_COUNT; k++) {
+            const Node *value = node_find(node, data_keys[k].path);
+            if (!read_key(&data_keys[k], value, &c->data[i], &o->data[i][k], &o->pool, error)) return false;
+        }
+    }
+    return true;
+}
+
+static bool read_values(Config *c, const Node *root, Error *error) {
+    struct Origins *o = c->origins;
+    for (int i = 0; i < KEY_COUNT; i++) {
+        const Node *node = node_at(root, config_keys[i].path);
+        if (!read_key(&config_keys[i], node, c, &o->key[i], &o->pool, error)) return false;
+    }
+    return read_sets(c, node_find(root, "data"), error);
+}
+
+/* "learning_rate 5e-6 -> 1e-5 (cli)" for every key that the command line has the last word on. */
+static void note_changes(Config *c, const Node *before) {
+    struct Origins *o = c->origins;
+    char *text = must_strdup("");
+    Error ignored;
+    for (int i = 0; i < KEY_COUNT; i++) {
+        const Key *key = &config_keys[i];
+        const Node *old_node = node_at(before, key->path);
+        Value value;
+        if (!o->key[i] || !o->key[i]->override) continue;
+        if (!old_node || !value_parse(key, old_node, &value, &ignored)) value_default(key, &value, &o->pool);
+        char *old = value_format(key, &value), *now = value_format(key, key_value(key, c));
+        text_add(&text, "%s %s -> %s (cli)\n", key->path, *old ? old : "unset", now);
+        free(old);
+        free(now);
+    }
+    o->changed = pool_format(&o->pool, "%s", text);
+    free(text);
+}
+
+/* A data set's path is looked for beside the main file and in the working folder; one that a base in another
+ * folder names may also lie beside that base. */
+static void find_base_data(Config *c) {
+    struct Origins *o = c->origins;
+    for (int i = 0; i < c->n_data; i++) {
+        const Node *node = o->data[i][data_key_find("path") - data_keys];
+        const char *beside = node ? path_beside(&o->pool, node->file, node->text) : NULL;
+        glob_t found = {0};
+        if (!beside || beside == node->text || !strcmp(node->file, c->file)) continue;
+        if (!glob(beside, 0, NULL, &found)) c->data[i].path = beside;
+        globfree(&found);
+    }
+}
+
+/* -- the ways in ----------------------------------------------------------------------------- */
+
+static void layers_begin(Layers *l, Config *c, Error *error) {
+    memset(c, 0, sizeof *c);
+    c->origins = must_alloc(1, sizeof *c->origins);
+    c->file = c->stage = c->origins->changed = "";
+    *l = (Layers){.pool = &c->origins->pool, .error = error};
+}
+
+/* Merges the layers, weakest first, and reads the values. */
+static bool layers_resolve(Layers *l, Config *c) {
+    Node *before = layers_merge(l, l->n_files), *root = layers_merge(l, l->n);
+    if (!read_values(c, root, l->error) || !layers_check_effect(l, before, root)) return false;
+    note_changes(c, before);
+    return true;
+}
+
+/* Hands the warnings over; frees a Config that did not come out whole. */
+static bool layers_end(Layers *l, Config *c, bool ok, char **warnings) {
+    if (warnings)
+        *warnings = l->warnings ? l->warnings : must_strdup("");
+    else
+        free(l->warnings);
+    if (!ok) config_free(c);
+    return ok;
+}
+
+bool config_load(Config *c, const char *file, const char *const *overrides, int n, int ranks, char **warnings,
+                 Error *error) {
+    Layers l;
+    layers_begin(&l, c, error);
+    c->file = pool_format(l.pool, "%s", file);
+    bool ok = layers_add_file(&l, c->file) && layers_add_overrides(&l, overrides, n) && layers_add_init_from(&l) &&
+              layers_resolve(&l, c);
+    if (ok && l.init_from) c->init_from = l.init_from;
+    if (ok) find_base_data(c);
+    ok = ok && config_validate(c, ranks, &l.warnings, error);
+    return layers_end(&l, c, ok, warnings);
+}
+
+bool config_from_hf(Config *c, const char *path, const char *const *overrides, int n, int ranks, char **warnings,
+                    Error *error) {
+    Layers l;
+    layers_begin(&l, c, error);
+    bool ok = layers_add_model(&l, path) && layers_add_overrides(&l, overrides, n) && layers_resolve(&l, c);
+    bool said = ok && strcmp(config_origin(c, "sequence_length"), "default");
+    if (ok && !said && c->max_position_embeddings)
+        c->sequence_length = min_i64(c->sequence_length, c->max_position_embeddings);
+    ok = ok && validate_model(c, &l.warnings, error) && validate_layout(c, ranks, error);
+    return layers_end(&l, c, ok, warnings);
+}
+
+bool config_parse_dump(Config *c, const char *text, Error *error) {
+    Layers l;
+    layers_begin(&l, c, error);
+    bool ok = layers_add_text(&l, text, "config of the checkpoint") && layers_resolve(&l, c) &&
+              validate_model(c, &l.warnings, error);
+    return layers_end(&l, c, ok, NULL);
+}
+
+void config_free(Config *c) {
+    if (c->origins) pool_free(&c->origins->pool);
+    free(c->origins);
+    memset(c, 0, sizeof *c);
+}

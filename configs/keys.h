@@ -1,0 +1,91 @@
+/* keys.h - the key table of keys.def as data, and values to and from text. Used inside configs/ only. */
+#pragma once
+#include "configs/config.h"
+#include "configs/tree.h"
+
+typedef enum { TYPE_INT, TYPE_REAL, TYPE_BOOL, TYPE_STRING, TYPE_CHOICE, TYPE_COUNT, TYPE_REALS } KeyType;
+typedef enum { SCOPE_MODEL, SCOPE_RUN, SCOPE_STAGE } KeyScope;
+typedef enum { RESUME_FREE, RESUME_CHANGEABLE, RESUME_FIXED } KeyResume;
+
+typedef struct {
+    KeyType type;
+    const char *path, *fallback, *range;
+    KeyScope scope;
+    KeyResume resume;
+    const char *also, *help;
+    size_t offset; /* of the value in Config or DataSet */
+} Key;
+
+enum {
+#define KEY(...) +1
+    KEY_COUNT = 0
+#include "configs/keys.def"
+#undef KEY
+    ,
+#define DATA_KEY(...) +1
+    DATA_KEY_COUNT = 0
+#include "configs/keys.def"
+#undef DATA_KEY
+};
+extern const Key config_keys[KEY_COUNT], data_keys[DATA_KEY_COUNT];
+
+/* Where the values of a Config came from; NULL nodes are defaults. Owns all texts. */
+struct Origins {
+    Pool pool;
+    const Node *key[KEY_COUNT];
+    const Node *data[CONFIG_MAX_SETS][DATA_KEY_COUNT];
+    const char *changed;
+};
+
+/* Room for one value of any type. */
+typedef union {
+    int64_t integer;
+    double real;
+    bool boolean;
+    const char *text;
+    RealList list;
+} Value;
+
+const Key *key_find(const char *path); /* NULL when there is none */
+const Key *data_key_find(const char *name);
+const char *key_name(const Key *);                     /* the last word of its path */
+bool key_is_section(const char *path);                 /* "model", "model.rope_scaling", "data" */
+bool word_in_list(const char *word, const char *list); /* of words with spaces between */
+
+/* Always false, with a message that names the right key when there is one near. section: "" = top level. */
+bool key_unknown(const Node *at, const char *section, const char *word, Error *);
+
+/* The nearest of the words offered: within edit distance 3, and half of a short word. */
+typedef struct {
+    const char *word, *best;
+    int distance;
+} Nearest;
+bool nearest_offer(Nearest *, const char *candidate); /* true when it is the nearest so far */
+
+/* Reads a node as a value of the key, checks its range. slot: the place in Config or a Value. */
+bool value_parse(const Key *, const Node *, void *slot, Error *);
+/* The default of a key. */
+void value_default(const Key *, void *slot, Pool *);
+/* As YAML; "" for a text or choice that is not set. malloc'd. */
+char *value_format(const Key *, const void *slot);
+/* What the key takes: "a whole number from 1 to 65536". */
+const char *key_takes(const Key *, char to[256]);
+size_t key_bytes(KeyType);
+
+/* As YAML in double quotes, whatever is in it. malloc'd. */
+char *text_quoted(const char *text);
+/* Puts a formatted piece behind *text (malloc'd, may be NULL at first). */
+void text_add(char **text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The shortest text that reads back to the same bits. */
+void text_add_real(char **text, double value);
+
+/* The same place in every Config. */
+static inline void *key_slot(const Key *key, void *owner) { return (char *)owner + key->offset; }
+static inline const void *key_value(const Key *key, const void *owner) { return (const char *)owner + key->offset; }
+
+/* config.json of a Hugging Face model as `model:` of a configuration (hf.c). path: the file. NULL + message. */
+Node *hf_read_config(Pool *, const char *path, char **warnings, Error *);
+
+/* The parts of config_validate: shapes and maths alone, as for a model that is only read; and all of it. */
+bool validate_model(Config *, char **warnings, Error *);
+bool validate_layout(Config *, int ranks, Error *);

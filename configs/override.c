@@ -1,0 +1,166 @@
+/* override.c - `key=value` words of the command line as layers. */
+#include "configs/layers.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_PATH = 256 };
+
+/* Paths that end in the word, behind a dot. */
+typedef struct {
+    const char *word;
+    char path[MAX_PATH];
+    char *list;
+    int count;
+} Candidates;
+
+static void offer(Candidates *c, const char *path) {
+    size_t n = strlen(path), m = strlen(c->word);
+    if (n <= m || path[n - m - 1] != '.' || strcmp(path + n - m, c->word)) return;
+    if (!c->count++) snprintf(c->path, sizeof c->path, "%s", path);
+    text_add(&c->list, "%s%s", c->list ? ", " : "", path);
+}
+
+static void offer_all(Candidates *c, const Node *files) {
+    char path[MAX_PATH];
+    const Node *data = node_find(files, "data");
+    for (int i = 0; i < KEY_COUNT; i++) offer(c, config_keys[i].path);
+    for (const Node *set = data ? data->child : NULL; set; set = set->next)
+        for (int i = 0; i < DATA_KEY_COUNT; i++) {
+            snprintf(path, sizeof path, "data.%.100s.%s", set->key, data_keys[i].path);
+            offer(c, path);
+        }
+}
+
+static bool unknown_word(const Node *at, const char *word, Error *error) {
+    char section[MAX_PATH];
+    snprintf(section, sizeof section, "%s", word);
+    char *dot = strrchr(section, '.');
+    if (dot) *dot = 0;
+    return key_unknown(at, dot ? section : "", dot ? dot + 1 : word, error);
+}
+
+/* From what was typed to a full path: exact, or the one key that ends so. */
+static bool find_path(const Node *files, const Node *at, const char *word, char path[MAX_PATH], Error *error) {
+    Node first = *at;
+    char start[MAX_PATH];
+    snprintf(start, sizeof start, "%.*s", (int)strcspn(word, "."), word);
+    first.key = start;
+    if (!layer_key_is_known(&first, "", error)) return false;
+    if (!strcmp(word, "base")) return fail(error, "command line: base can only be said in a file");
+    if (key_find(word) || key_is_section(word) || !strncmp(word, "data.", 5) || !strncmp(word, "mix.", 4)) {
+        snprintf(path, MAX_PATH, "%s", word);
+        return true;
+    }
+    Candidates c = {.word = word};
+    offer_all(&c, files);
+    bool ok = c.count == 1;
+    if (ok) snprintf(path, MAX_PATH, "%s", c.path);
+    if (c.count > 1) fail(error, "command line: '%s' may be any of %s; write one of them", word, c.list);
+    if (!c.count) unknown_word(at, word, error);
+    free(c.list);
+    return ok;
+}
+
+/* Text and choices are taken as they stand; everything else is YAML ([0.6, 0.9], {law: 0.5}). */
+static bool is_literal(const char *path) {
+    const Key *key = key_find(path);
+    if (!strncmp(path, "data.", 5)) {
+        const char *dot = strchr(path + 5, '.');
+        key = dot ? data_key_find(dot + 1) : NULL;
+    }
+    return key && (key->type == TYPE_STRING || key->type == TYPE_CHOICE);
+}
+
+static void mark(Node *node, int number) {
+    node->override = number;
+    node->line = 0;
+    for (Node *child = node->child; child; child = child->next) mark(child, number);
+}
+
+static Node *read_value(Layers *l, const char *path, const char *text, int number) {
+    Node *node = node_scalar(l->pool, NULL, pool_format(l->pool, "%s", text), true, NULL);
+    if (!node_is_null(node)) {
+        char *yaml = is_literal(path) ? text_quoted(text) : must_strdup(text);
+        node = yaml_parse(l->pool, yaml, (int64_t)strlen(yaml), NULL, l->error);
+        free(yaml);
+    }
+    if (node) mark(node, number);
+    return node;
+}
+
+/* {a: {b: leaf}} for "a.b" */
+static Node *nest(Pool *pool, const char *path, Node *leaf) {
+    Node *root = node_new(pool, NODE_MAP, NULL, leaf), *map = root;
+    for (;;) {
+        size_t n = strcspn(path, ".");
+        const char *key = pool_format(pool, "%.*s", (int)n, path);
+        if (!path[n]) {
+            leaf->key = key;
+            node_append(map, leaf);
+            return root;
+        }
+        Node *inner = node_new(pool, NODE_MAP, key, leaf);
+        node_append(map, inner);
+        map = inner;
+        path += n + 1;
+    }
+}
+
+static bool add_override(Layers *l, const Node *files, const char *text, int number) {
+    const Node at = {.override = number};
+    char word[MAX_PATH], path[MAX_PATH];
+    const char *equals = strchr(text, '=');
+    if (!equals || equals == text || equals - text >= MAX_PATH)
+        return fail(l->error, "command line: '%.100s' is not key=value", text);
+    snprintf(word, sizeof word, "%.*s", (int)(equals - text), text);
+    if (!find_path(files, &at, word, path, l->error)) return false;
+    Node *value = read_value(l, path, equals + 1, number);
+    if (!value) return false;
+    Node *layer = nest(l->pool, path, value);
+    l->layer[l->n++] = layer;
+    return layer_check(layer, l->error);
+}
+
+bool layers_add_overrides(Layers *l, const char *const *overrides, int n) {
+    const Node *files = layers_merge(l, l->n);
+    if (n > LAYERS_MAX - l->n - 1)
+        return fail(l->error, "command line: more than %d overrides", LAYERS_MAX - l->n - 1);
+    for (int i = 0; i < n; i++)
+        if (!add_override(l, files, overrides[i], i + 1)) return false;
+    return true;
+}
+
+/* -- overrides without effect ---------------------------------------------------------------- */
+
+static bool has_effect(Layers *l, const Node *node, const char *path, const Node *before, const Node *root) {
+    const Node *now = node_at(root, path);
+    bool null = node_is_null(node);
+    char at[256];
+    if (null && !now && !node_at(before, path))
+        return fail(l->error, "command line: %s=null has no effect: %s is not set", path, path);
+    if (null ? !now : now && now->override == node->override) return true;
+    return fail(l->error, "command line: %s=%s has no effect: %s%s sets it to %s; keep one of them", path,
+                node->kind == NODE_SCALAR ? node->text : "[...]", now && now->override ? "a later word of the " : "",
+                now ? node_place(now, at) : "a later word",
+                now && now->kind == NODE_SCALAR ? now->text : "something else");
+}
+
+static bool all_have_effect(Layers *l, const Node *map, const char *section, const Node *before, const Node *root) {
+    char path[MAX_PATH];
+    if (!map->child) return fail(l->error, "command line: %s={} has no effect: nothing is in it", section);
+    for (const Node *item = map->child; item; item = item->next) {
+        snprintf(path, sizeof path, "%.120s%s%.120s", section, *section ? "." : "", item->key);
+        bool ok = item->kind == NODE_MAP ? all_have_effect(l, item, path, before, root)
+                                         : has_effect(l, item, path, before, root);
+        if (!ok) return false;
+    }
+    return true;
+}
+
+bool layers_check_effect(Layers *l, const Node *before, const Node *root) {
+    for (int i = l->n_files; i < l->n; i++)
+        if (!all_have_effect(l, l->layer[i], "", before, root)) return false;
+    return true;
+}
