@@ -12,7 +12,9 @@
 static bool check_config(const CommandLine *line, Error *error) {
     static Config config;
     char *warnings = NULL;
-    bool good = config_load(&config, line->input[0], line->override, line->n_override, line->ranks, &warnings, error);
+    /* without a number of ranks the config is checked for as few as it can have */
+    int ranks = command_find(line->command)->ranks == RANKS_MPI || line->ranks_said ? line->ranks : 0;
+    bool good = config_load(&config, line->input[0], line->override, line->n_override, ranks, &warnings, error);
     free(warnings); /* the command itself prints them */
     if (good) config_free(&config);
     return good;
@@ -30,7 +32,7 @@ const Command commands[] = {
      "text or JSONL -> token shards",
      "Prepares every data set that CONFIG names. Shards are kept and used again while source and tokenizer stay the\n"
      "same; `train` prepares what is missing by itself. --dry-run shows rows and counts and writes nothing.\n",
-     check_files},
+     check_config},
     {"train", command_train, RANKS_MPI, TAKES_KEYS | TAKES_DRY_RUN | TAKES_FRESH, 1, 1, "CONFIG",
      "train what a config describes; resumes by itself",
      "Goes on from the newest whole checkpoint of output_dir. --fresh renames the old run folder and starts over.\n"
@@ -46,7 +48,8 @@ const Command commands[] = {
     {"generate", command_generate, RANKS_MPI, TAKES_KEYS, 1, 1, "MODEL", "text from a model",
      "sample_prompt=TEXT is continued for sample_tokens=N tokens.\n", check_files},
     {"plan", command_plan, RANKS_COUNT, TAKES_KEYS, 1, 1, "CONFIG", "memory, FLOPs and traffic without running",
-     "-n RANKS says how many ranks to plan for; nothing is started. device_memory_gib=G says what a rank may use.\n",
+     "-n RANKS says how many ranks to plan for (default: as few as the layout allows); nothing is started.\n"
+     "device_memory_gib=G says what a rank may use.\n",
      check_config},
     {"verify", command_verify, RANKS_MPI, TAKES_KEYS, 1, 2, "MODEL REFERENCE.safetensors | CHECKPOINT | SHARD.h5",
      "compare with another implementation, or check hashes",

@@ -1,0 +1,192 @@
+/* inspect.c - what is in a checkpoint, run folder, token shard, HDF5 or safetensors file, or Hugging Face folder. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/disk.h"
+#include "data/h5.h"
+#include "data/safetensors.h"
+#include "data/tokens.h"
+#include "train/checkpoint.h"
+#include "train/commands.h"
+#include "train/log.h"
+#include "train/manifest.h"
+
+static void print_shape(int ndim, const int64_t *dim) {
+    char text[128] = "scalar";
+    for (int i = 0, n = 0; i < ndim && n < 100; i++)
+        n += snprintf(text + n, sizeof text - (size_t)n, i ? " x %lld" : "%lld", (long long)dim[i]);
+    printf("%-24s", text);
+}
+
+/* -- safetensors ---------------------------------------------------------------------------------- */
+
+static bool inspect_safetensors(const char *path, Error *error) {
+    static const char *const name[] = {"f64", "f32", "bf16", "f16", "i32", "i64", "u8", "other"};
+    static const int bytes[] = {8, 4, 2, 2, 4, 8, 1, 0};
+    Safetensors *st = safetensors_open(path, error);
+    if (!st) return false;
+    int64_t elements = 0, total = 0;
+    for (int64_t i = 0; i < safetensors_count(st); i++) {
+        const StTensor *t = safetensors_at(st, i);
+        printf("%-6s", name[t->dtype]);
+        print_shape(t->ndim, t->dim);
+        printf("%s\n", t->name);
+        elements += t->count;
+        total += t->count * bytes[t->dtype];
+    }
+    char count[32], size[32];
+    printf("%s: %lld tensors, %s elements, %s\n", path, (long long)safetensors_count(st),
+           format_commas(count, elements), format_bytes(size, (double)total));
+    safetensors_close(st);
+    return true;
+}
+
+/* -- token shards and other HDF5 files ------------------------------------------------------------- */
+
+/* The beginning as text; what is no printable ASCII becomes a dot. */
+static void print_beginning(TokenShard *shard, const ShardInfo *info) {
+    enum { SHOWN = 64 };
+    Tokenizer *tokenizer = tokenizer_open(info->tokenizer, NULL);
+    int32_t ids[SHOWN];
+    int64_t n = min_i64(info->tokens, SHOWN);
+    if (tokenizer && tokens_read(shard, 0, n, ids, NULL)) {
+        char *text = must_alloc(n * tokenizer_max_bytes(tokenizer) + 1, 1);
+        int64_t length = tokenizer_decode(tokenizer, text, ids, n);
+        for (int64_t i = 0; i < length; i++)
+            if (text[i] < ' ' || text[i] > '~') text[i] = '.';
+        printf("begins     \"%.*s\"\n", (int)length, text);
+        free(text);
+    }
+    if (tokenizer) tokenizer_close(tokenizer);
+}
+
+static bool inspect_tokens(const char *path, Error *error) {
+    TokenShard *shard = tokens_open(path, error);
+    if (!shard) return false;
+    const ShardInfo *info = tokens_info(shard);
+    char tokens[32], documents[32], bytes[32];
+    printf("%s: token shard\n", path);
+    printf("source     %s, %s of text, %lld lines skipped\n", info->source,
+           format_bytes(bytes, (double)info->source_bytes), (long long)info->skipped);
+    printf("tokens     %s in %s documents\n", format_commas(tokens, info->tokens),
+           format_commas(documents, info->documents));
+    printf("tokenizer  %s, %lld ids, hash %016llx\n", info->tokenizer, (long long)info->vocab_size,
+           (unsigned long long)info->tokenizer_hash);
+    print_beginning(shard, info);
+    tokens_close(shard);
+    return true;
+}
+
+static bool print_dataset(void *own, const char *path) {
+    Dtype dtype;
+    int ndim;
+    int64_t dim[4];
+    Error error;
+    if (!h5_shape(own, path, &dtype, &ndim, dim, &error)) return printf("%-30s%s\n", "?", error.text) > 0;
+    printf("%-6s", dtype_name(dtype));
+    print_shape(ndim, dim);
+    return printf("%s\n", path) > 0;
+}
+
+static bool inspect_h5(const char *path, Error *error) {
+    H5Reader *h5 = h5_open(path, error);
+    if (!h5) return false;
+    bool shard = h5_has(h5, "tokens") && h5_has(h5, "documents");
+    bool good = shard || h5_each(h5, print_dataset, h5, error);
+    h5_close(h5);
+    return shard ? inspect_tokens(path, error) : good;
+}
+
+/* -- checkpoints ----------------------------------------------------------------------------------- */
+
+/* Datasets of one kind ("model/"): how many, elements, bytes. */
+static void print_kind(const Manifest *m, const char *kind) {
+    int64_t tensors = 0, elements = 0, bytes = 0;
+    for (int i = 0; i < m->datasets; i++) {
+        const ManifestDataset *d = &m->dataset[i];
+        if (strncmp(d->path, kind, strlen(kind)) != 0) continue;
+        int64_t count = 1;
+        for (int k = 0; k < d->ndim; k++) count *= d->dim[k];
+        tensors++;
+        elements += count;
+        bytes += count * dtype_bytes(d->dtype);
+    }
+    char number[32], size[32];
+    if (tensors)
+        printf("%-10s %lld tensors, %s elements, %s\n", kind, (long long)tensors, format_commas(number, elements),
+               format_bytes(size, (double)bytes));
+}
+
+static void print_model_tensors(const Manifest *m) {
+    for (int i = 0; i < m->datasets; i++) {
+        const ManifestDataset *d = &m->dataset[i];
+        if (strncmp(d->path, "model/", 6) != 0) continue;
+        printf("%-6s", dtype_name(d->dtype));
+        print_shape(d->ndim, d->dim);
+        printf("%s\n", d->path + 6);
+    }
+}
+
+static bool inspect_checkpoint(const char *path, Error *error) {
+    Manifest m;
+    Progress progress;
+    char *config = NULL;
+    if (!checkpoint_read_config(path, &config, &progress, error)) return false;
+    if (!manifest_read(&m, path, error)) {
+        free(config);
+        return false;
+    }
+    char tokens[32], sequences[32];
+    print_model_tensors(&m);
+    printf("\n%s\n%s: checkpoint of %d ranks, ep %d, in %d files\n", config, path, m.ranks, m.ep, m.files);
+    printf("%-10s step %lld, %s tokens, %s sequences, %lld optimizer steps, %lld skipped, seed %llu\n", "progress",
+           (long long)progress.step, format_commas(tokens, progress.tokens),
+           format_commas(sequences, progress.sequences), (long long)progress.adam_step, (long long)progress.skipped,
+           (unsigned long long)progress.seed);
+    const char *const kinds[] = {"model/", "master/", "adam_m/", "adam_v/"};
+    for (int i = 0; i < 4; i++) print_kind(&m, kinds[i]);
+    printf("hashes are checked by: dsv2 verify %s\n", path);
+    manifest_free(&m);
+    free(config);
+    return true;
+}
+
+static bool inspect_run(const char *folder, Error *error) {
+    char newest[1024], *why = NULL, checkpoints[PATH_MAX];
+    disk_path(checkpoints, "%s/checkpoints", folder);
+    bool good = checkpoint_newest(checkpoints, newest, &why, error);
+    if (good && why && *why) printf("%s\n", why);
+    free(why);
+    if (!good) return false;
+    return *newest ? inspect_checkpoint(newest, error) : fail(error, "%s: a run folder without a checkpoint", folder);
+}
+
+/* -- which of them it is --------------------------------------------------------------------------- */
+
+static bool ends_with(const char *text, const char *end) {
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+static bool inspect_path(const char *path, Error *error) {
+    char checkpoints[PATH_MAX];
+    disk_path(checkpoints, "%s/checkpoints", path);
+    if (checkpoint_is(path)) return inspect_checkpoint(path, error);
+    if (disk_is_folder(checkpoints)) return inspect_run(path, error);
+    if (disk_is_folder(path) || ends_with(path, ".safetensors") || ends_with(path, ".json"))
+        return inspect_safetensors(path, error);
+    return inspect_h5(path, error);
+}
+
+int command_inspect(const CommandLine *line) {
+    int code = EXIT_DONE;
+    for (int i = 0; i < line->n_input; i++) {
+        Error error = {0};
+        if (i) putchar('\n');
+        if (inspect_path(line->input[i], &error)) continue;
+        fprintf(stderr, "dsv2: %s\n", error.text);
+        code = EXIT_INPUT;
+    }
+    return code;
+}
