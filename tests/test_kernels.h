@@ -2,6 +2,14 @@
 #pragma once
 #include "tests/trial.h"
 
+/* test_kernels_cases.c: makes tensors in a fixed order, calls one kernel, watches what it wrote. */
+typedef struct {
+    const char *kernel;
+    void (*run)(Trial *, const int64_t *d);
+    int64_t d[12]; /* sizes; what they mean is the function's */
+} KernelCase;
+extern const KernelCase kernel_cases[]; /* ended by {0} */
+
 /* test_kernels_gradient.c: every backward row against central differences, ref in F64. */
 void test_gradient_linear(void);
 void test_gradient_grouped_linear(void);
