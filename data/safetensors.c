@@ -109,7 +109,7 @@ static bool open_index(Safetensors *s, const char *path, Error *error) {
     free(text);
     if (!ok) return false;
     ok = add_shards(s, &x, path, error);
-    if (ok) qsort(s->list.tensor, (size_t)s->list.count, sizeof(StTensor), by_name);
+    if (ok && s->list.count) qsort(s->list.tensor, (size_t)s->list.count, sizeof(StTensor), by_name);
     ok = ok && check_unique(s, error) && check_index(s, &x, path, error);
     st_index_free(&x);
     return ok;
@@ -117,7 +117,7 @@ static bool open_index(Safetensors *s, const char *path, Error *error) {
 
 static bool open_file(Safetensors *s, const char *path, Error *error) {
     if (!add_file(s, must_strdup(path), error)) return false;
-    qsort(s->list.tensor, (size_t)s->list.count, sizeof(StTensor), by_name);
+    if (s->list.count) qsort(s->list.tensor, (size_t)s->list.count, sizeof(StTensor), by_name);
     return true;
 }
 

@@ -183,7 +183,7 @@ static bool check_names(const StList *l, const char *name, Error *error) {
 }
 
 static bool check_list(StList *l, const Header *h, const char *name, Error *error) {
-    qsort(l->tensor, (size_t)l->count, sizeof *l->tensor, by_place);
+    if (l->count) qsort(l->tensor, (size_t)l->count, sizeof *l->tensor, by_place);
     return check_names(l, name, error) && check_tiling(l, h, name, error);
 }
 

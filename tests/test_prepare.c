@@ -1,0 +1,255 @@
+/* test_prepare.c - prepare: splits, the cache, interruptions, what it refuses. */
+#include "tests/test_data.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "data/disk.h"
+#include "data/prepare.h"
+
+static const Config plain_config = {.bos_token_id = -1, .eos_token_id = -1, .file = ""};
+
+static DataSet make_set(const char *path, double validation) {
+    return (DataSet){.name = "set", .path = path, .format = "text", .field = "text", .validation = validation};
+}
+
+static bool prepare(Prepared *out, DataSet set, Error *error) {
+    Tokenizer *t = tokenizer_open("bytes", error);
+    bool ok = prepare_set(out, &plain_config, &set, t, test_path("out"), error);
+    tokenizer_close(t);
+    return ok;
+}
+
+static Prepared must_prepare(DataSet set) {
+    Prepared out;
+    Error error = {0};
+    check(prepare(&out, set, &error), "%s", error.text);
+    return out;
+}
+
+/* Text of a shard with '|' for eos; malloc'd. */
+static char *shard_text(const char *file) {
+    Error error;
+    TokenShard *s = tokens_open(file, &error);
+    check(s && tokens_verify(file, &error), "%s", error.text);
+    int64_t n = tokens_info(s)->tokens;
+    int32_t *tokens = must_alloc(n, sizeof *tokens);
+    char *text = must_alloc(n + 1, 1);
+    check(tokens_read(s, 0, n, tokens, &error), "%s", error.text);
+    for (int64_t i = 0; i < n; i++) text[i] = tokens[i] == 257 ? '|' : (char)tokens[i];
+    tokens_close(s);
+    free(tokens);
+    return text;
+}
+
+static void expect_text(const char *file, const char *wanted) {
+    char *text = shard_text(file);
+    expect(!strcmp(text, wanted), "%s: '%s', not '%s'", file, text, wanted);
+    free(text);
+}
+
+/* `count` lines {"text": "document N"}, every fifth a copy of the first. */
+static const char *make_lines(int count) {
+    char *text = NULL;
+    size_t bytes;
+    FILE *f = open_memstream(&text, &bytes);
+    for (int i = 0; i < count; i++) fprintf(f, "{\"id\": %d, \"text\": \"document %d\"}\n", i, i % 5 ? i : 0);
+    fclose(f);
+    const char *file = test_file("lines.jsonl", text, (int64_t)bytes);
+    free(text);
+    return file;
+}
+
+void prepare_splits_tails(void) {
+    test_file("b.txt", "abcdefghijklmnopqrst", 20);
+    test_file("a.txt", "0123456789", 10);
+    test_file("c.txt", "", 0);
+    test_file("d.txt",
+              "\xef\xbb\xbf"
+              "x",
+              4);
+    Prepared p = must_prepare(make_set(test_path("*.txt"), 0.2));
+    expect_text(p.train, "01234567|abcdefghijklmnop|x|");
+    expect_text(p.validation, "89|qrst|");
+    expect(p.documents == 3 && p.tokens == 28 && p.validation_tokens == 8, "%lld documents, %lld + %lld tokens",
+           (long long)p.documents, (long long)p.tokens, (long long)p.validation_tokens);
+    expect(p.skipped == 1 && p.bytes == 31 && !p.cached, "%lld skipped, %lld bytes", (long long)p.skipped,
+           (long long)p.bytes);
+    p = must_prepare(make_set(test_path("*.txt"), 0));
+    expect_text(p.train, "0123456789|abcdefghijklmnopqrst|x|");
+    expect(!p.validation[0] && p.validation_tokens == 0, "a validation shard without being asked for");
+}
+
+/* Whole documents, all of them on one side, copies together. */
+static void expect_split(const Prepared *p, int documents, int64_t least, int64_t most) {
+    char *train = shard_text(p->train), *held = shard_text(p->validation);
+    for (int i = 0; i < documents; i++) {
+        char text[32];
+        snprintf(text, sizeof text, "document %d|", i % 5 ? i : 0);
+        bool in_train = strstr(train, text), in_held = strstr(held, text);
+        expect(in_train != in_held, "%s in training: %d, held out: %d", text, in_train, in_held);
+    }
+    expect(p->documents + p->validation_documents == documents, "documents were lost");
+    expect(p->validation_documents >= least && p->validation_documents <= most, "%lld held out",
+           (long long)p->validation_documents);
+    free(train);
+    free(held);
+}
+
+void prepare_splits_documents(void) {
+    const char *file = make_lines(200);
+    Prepared p = must_prepare(make_set(file, 0.1));
+    expect_split(&p, 200, 20, 60); /* the 40 copies count as far as they are needed */
+    test_file("more.jsonl", "{\"text\":\"a new first document\"}\n", 32);
+}
+
+void prepare_counts_documents(void) {
+    Error error;
+    Prepared p = must_prepare(make_set(make_lines(30), 7));
+    expect_split(&p, 30, 7, 13);
+    DataSet set = make_set(test_path("lines.jsonl"), 30);
+    expect_message(prepare(&p, set, &error), &error, "leaves none to train on", "all documents");
+    set.validation = 7.5;
+    expect_message(prepare(&p, set, &error), &error, "nor a whole number", "7.5 documents");
+    test_file("same.jsonl", "{\"text\":\"a\"}\n{\"text\":\"a\"}\n", 26);
+    set = make_set(test_path("same.jsonl"), 1);
+    expect_message(prepare(&p, set, &error), &error, "leaves none to train on", "copies of one document");
+}
+
+void prepare_caches(void) {
+    DataSet set = make_set(make_lines(40), 0.1);
+    Prepared a = must_prepare(set), b = must_prepare(set);
+    expect(!a.cached && b.cached, "cached: %d, then %d", a.cached, b.cached);
+    expect(!strcmp(a.train, b.train) && a.tokens == b.tokens && a.bytes == b.bytes && a.documents == b.documents &&
+               a.validation_tokens == b.validation_tokens,
+           "the cache says something else");
+    set.validation = 0.2;
+    b = must_prepare(set);
+    expect(!b.cached && strcmp(a.train, b.train), "another share, the same shard");
+    make_lines(41);
+    b = must_prepare(set);
+    expect(!b.cached, "another file, the same shard");
+    int64_t bytes, again;
+    Error error;
+    char *first = disk_read_file(b.train, 1 << 24, &bytes, &error);
+    char *command = must_format("%s", b.train);
+    *strrchr(command, '/') = 0;
+    check(disk_remove_folder(command, &error), "%s", error.text);
+    b = must_prepare(set);
+    char *second = disk_read_file(b.train, 1 << 24, &again, &error);
+    expect(first && second && bytes == again && !memcmp(first, second, (size_t)bytes), "prepared twice, two results");
+    free(command);
+    free(first);
+    free(second);
+}
+
+static void prepare_and_die(DataSet set) {
+    Prepared p;
+    Error error;
+    signal(SIGXFSZ, SIG_DFL);
+    bool ok = prepare(&p, set, &error);
+    _exit(ok ? 0 : 1);
+}
+
+/* Killed after a random time, again and again; whatever happened, what is there is whole. */
+void prepare_interrupted(void) {
+    DataSet set = make_set("data/sample/*.txt", 0.05);
+    int finished = 0;
+    for (int i = 0; i < 30 && !finished; i++) {
+        fflush(NULL);
+        pid_t child = fork();
+        if (child == 0) prepare_and_die(set);
+        usleep((useconds_t)(200 * i * i));
+        kill(child, SIGKILL);
+        int status;
+        waitpid(child, &status, 0);
+        finished = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+        struct stat info;
+        char *shards = must_format("ls -d %s/set-*/train.h5 >%s 2>&1", test_path("out"), test_path("list"));
+        bool there = system(shards) == 0;
+        free(shards);
+        expect(stat(test_path("list"), &info) == 0, "no list");
+        if (there) break; /* renamed just before the kill: must be whole, see below */
+    }
+    Prepared p = must_prepare(set);
+    Error error;
+    expect(tokens_verify(p.train, &error) && tokens_verify(p.validation, &error), "%s", error.text);
+    expect(p.tokens + p.validation_tokens == p.bytes + 2 * 7, "%lld + %lld tokens of %lld bytes", (long long)p.tokens,
+           (long long)p.validation_tokens, (long long)p.bytes);
+    expect(!disk_exists(test_path("out/.tmp-set")), "a temporary folder was left");
+}
+
+void prepare_refuses(void) {
+    static const struct {
+        const char *path, *text, *words;
+        double validation;
+    } cases[] = {
+        {"gone.txt", NULL, "no file matches", 0},
+        {"gone*/x.txt", NULL, "no file matches", 0},
+        {"empty.txt", "", "there is no text", 0},
+        {"blank.jsonl", "\n\n", "there is no text", 0},
+        {"bad.jsonl", "{\"text\":\"a\"}\n{\"text\":\n", "bad.jsonl:2: not JSON", 0},
+        {"bad.txt", "a\xff", "bad.txt:1: byte 0xff", 0},
+        {"tiny.txt", "abc", "is not one token", 0.01},
+    };
+    Error error;
+    Prepared p;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        if (cases[i].text) test_file(cases[i].path, cases[i].text, (int64_t)strlen(cases[i].text));
+        DataSet set = make_set(test_path(cases[i].path), cases[i].validation);
+        expect_message(prepare(&p, set, &error), &error, cases[i].words, cases[i].path);
+        expect(!disk_exists(test_path("out/.tmp-set")), "%s: a temporary folder was left", cases[i].path);
+    }
+    DataSet set = make_set(test_path("tiny.txt"), 0);
+    set.name = "../set";
+    expect_message(prepare(&p, set, &error), &error, "becomes a folder's", "a name with a slash");
+    set = make_set("", 0);
+    expect_message(prepare(&p, set, &error), &error, "no path", "no path");
+}
+
+void prepare_uses_shards(void) {
+    test_file("a.txt", "0123456789", 10);
+    Prepared p = must_prepare(make_set(test_path("a.txt"), 0.2)), q;
+    DataSet set = make_set(p.train, 0);
+    set.format = "tokens";
+    q = must_prepare(set);
+    expect(!strcmp(q.train, p.train) && !strcmp(q.validation, p.validation) && q.tokens == p.tokens,
+           "train.h5 as path");
+    Error error;
+    set.validation = 0.1;
+    expect_message(prepare(&q, set, &error), &error, "was split when it was prepared", "a second split");
+    set = make_set(test_path("a.txt"), 0);
+    set.format = "tokens";
+    expect_message(prepare(&q, set, &error), &error, "holds no train.h5", "a text as shard");
+    test_file("train.h5", "text", 4);
+    set.path = test_path("train.h5");
+    expect_message(prepare(&q, set, &error), &error, "train.h5", "a text named train.h5");
+}
+
+/* A folder: all visible files below it; relative to the config file before the working folder. */
+void prepare_reads_folders(void) {
+    Error error;
+    check(disk_make_folder(test_path("in/deep"), &error) && disk_make_folder(test_path("in/.git"), &error), "%s",
+          error.text);
+    test_file("in/b.txt", "b", 1);
+    test_file("in/deep/a.txt", "a", 1);
+    test_file("in/.hidden", "h", 1);
+    test_file("in/.git/x", "x", 1);
+    test_file("in/[c].jsonl", "{\"text\":\"c\"}", 12);
+    Prepared p = must_prepare(make_set(test_path("in"), 0));
+    expect_text(p.train, "c|b|a|");
+    Config c = plain_config;
+    c.file = test_path("my.yaml");
+    Tokenizer *t = tokenizer_open("bytes", &error);
+    DataSet set = make_set("in/[c].jsonl", 0);
+    expect(prepare_set(&p, &c, &set, t, test_path("out"), &error), "%s", error.text);
+    expect_text(p.train, "c|");
+    set.path = "data/sample/j*.txt"; /* not beside the config file */
+    expect(prepare_set(&p, &c, &set, t, test_path("out"), &error) && p.bytes > 90000, "%s", error.text);
+    tokenizer_close(t);
+}
