@@ -1,0 +1,292 @@
+/* test_launch.c - the watchdog among forked ranks, signals, and where a process finds itself. */
+#include "launch/launcher.h"
+#include "launch/signals.h"
+#include "launch/watchdog.h"
+#include "tests/test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { RANKS = 3, ROUNDS = 5, BAD_RANK = 2 };
+
+/* What the forked ranks share instead of MPI. */
+typedef struct {
+    pthread_barrier_t barrier;
+    int64_t broadcast;
+    volatile int rounds; /* of rank 0 */
+    volatile bool go_on;
+} Shared;
+
+static Shared *shared;
+
+static void shared_broadcast(Comm *comm, void *data, int64_t bytes, int root) {
+    if (comm->rank == root) memcpy(&shared->broadcast, data, (size_t)bytes);
+    pthread_barrier_wait(&shared->barrier);
+    memcpy(data, &shared->broadcast, (size_t)bytes);
+}
+static void shared_barrier(Comm *comm) {
+    (void)comm;
+    pthread_barrier_wait(&shared->barrier);
+}
+static const CommOps shared_ops = {.host_broadcast = shared_broadcast, .barrier = shared_barrier};
+
+static void shared_open(void) {
+    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    memset(shared, 0, sizeof *shared);
+    pthread_barrierattr_t attributes;
+    pthread_barrierattr_init(&attributes);
+    pthread_barrierattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    pthread_barrier_init(&shared->barrier, &attributes, RANKS);
+}
+
+/* -- jobs: three ranks that take steps together; one may misbehave after some ------------------------ */
+
+typedef enum { WELL, HANGS, STOPS, DIES } Trouble;
+
+typedef struct {
+    pid_t rank[RANKS];
+    int said; /* the read end of the ranks' stderr */
+    double began;
+} Job;
+
+static void misbehave(Trouble trouble) {
+    if (trouble == STOPS) raise(SIGSTOP);
+    if (trouble == DIES) raise(SIGKILL);
+    for (;;) pause();
+}
+
+static void be_rank(int rank, double limit, Trouble trouble) {
+    Comm world = {.ops = &shared_ops, .rank = rank, .size = RANKS};
+    watchdog_open(&world, limit);
+    for (int round = 0; round < ROUNDS || shared->go_on; round++) {
+        watchdog_step(round + 1);
+        if (round == ROUNDS && rank == BAD_RANK && trouble != WELL) misbehave(trouble);
+        watchdog_enter("exchange");
+        pthread_barrier_wait(&shared->barrier);
+        watchdog_leave();
+        if (rank == 0) shared->rounds = round + 1;
+        if (round >= ROUNDS) usleep(10000);
+    }
+    watchdog_close();
+    _exit(0);
+}
+
+static Job job_start(double limit, Trouble trouble) {
+    shared_open();
+    shared->go_on = true;
+    int ends[2];
+    check(pipe(ends) == 0, "pipe: %s", strerror(errno));
+    Job job = {.said = ends[0]};
+    fflush(stdout);
+    for (int r = 0; r < RANKS; r++) {
+        job.rank[r] = fork();
+        if (job.rank[r] != 0) continue;
+        dup2(ends[1], STDERR_FILENO);
+        close(ends[0]);
+        close(ends[1]);
+        be_rank(r, limit, trouble);
+    }
+    close(ends[1]);
+    job.began = clock_seconds();
+    while (shared->rounds < ROUNDS && clock_seconds() - job.began < 10) usleep(5000);
+    job.began = clock_seconds();
+    return job;
+}
+
+/* Code of a rank's end within the time; -1 when it lives, 128 + signal when killed. */
+static int job_code(const Job *job, int rank, double seconds) {
+    int status;
+    while (waitpid(job->rank[rank], &status, WNOHANG) == 0) {
+        if (clock_seconds() - job->began > seconds) return -1;
+        usleep(5000);
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* Ends what still runs; what the ranks have said. */
+static const char *job_end(Job *job) {
+    static char text[4096];
+    for (int r = 0; r < RANKS; r++) {
+        kill(job->rank[r], SIGKILL);
+        waitpid(job->rank[r], NULL, 0);
+    }
+    size_t n = 0;
+    ssize_t got;
+    while (n < sizeof text - 1 && (got = read(job->said, text + n, sizeof text - 1 - n)) > 0) n += (size_t)got;
+    text[n] = 0;
+    close(job->said);
+    munmap(shared, sizeof *shared);
+    return text;
+}
+
+static int count_in(const char *text, const char *word) {
+    int n = 0;
+    for (const char *p = text; (p = strstr(p, word)); p += strlen(word)) n++;
+    return n;
+}
+
+/* -- the watchdog -------------------------------------------------------------------------------------- */
+
+static void late_rank_is_named(Trouble trouble) {
+    Job job = job_start(0.6, trouble);
+    expect(job_code(&job, 0, 1.2) == EXIT_RETRY, "rank 0 did not end in time");
+    expect(job_code(&job, 1, 1.2) == EXIT_RETRY, "rank 1 did not end in time");
+    if (trouble == HANGS) expect(job_code(&job, BAD_RANK, 1.2) == EXIT_RETRY, "the late rank lives on");
+    const char *said = job_end(&job);
+    expect(count_in(said, "late: rank 2 (step 6, after exchange #5") == 1, "said: %s", said);
+    expect(count_in(said, "watchdog") == 1, "said more than once: %s", said);
+}
+static void hanging_rank(void) { late_rank_is_named(HANGS); }
+static void stopped_rank(void) { late_rank_is_named(STOPS); }
+
+static void dead_rank(void) {
+    Job job = job_start(30, DIES);
+    expect(job_code(&job, BAD_RANK, 2) == 128 + SIGKILL, "it did not die");
+    expect(job_code(&job, 0, 5) == EXIT_RETRY && job_code(&job, 1, 5) == EXIT_RETRY,
+           "the others did not end in time");
+    const char *said = job_end(&job);
+    expect(count_in(said, "died without a word: rank 2 (step 6") == 1, "said: %s", said);
+}
+
+/* A job that was stopped as a whole (ctrl-Z, a frozen container) is not late when it goes on. */
+static void stopped_job_goes_on(void) {
+    Job job = job_start(1.2, WELL);
+    for (int r = 0; r < RANKS; r++) kill(job.rank[r], SIGSTOP);
+    usleep(1600000);
+    for (int r = 0; r < RANKS; r++) kill(job.rank[r], SIGCONT);
+    usleep(300000);
+    shared->go_on = false;
+    job.began = clock_seconds();
+    int ended = 0, bad = 0;
+    for (int r = 0; r < RANKS; r++) {
+        int code = job_code(&job, r, 1);
+        ended += code == 0;
+        bad += code == EXIT_RETRY;
+    }
+    const char *said = job_end(&job);
+    expect(ended > 0 && bad == 0 && !*said, "%d ended well, %d by the watchdog, said: %s", ended, bad, said);
+}
+
+static void journal_on_request(void) {
+    Job job = job_start(30, WELL);
+    for (int r = 0; r < RANKS; r++) kill(job.rank[r], SIGUSR2);
+    usleep(400000);
+    expect(job_code(&job, 0, 0) == -1, "SIGUSR2 ended a rank");
+    const char *said = job_end(&job);
+    for (int r = 0; r < RANKS; r++) {
+        char line[32];
+        snprintf(line, sizeof line, "dsv2: rank %d (step ", r);
+        expect(count_in(said, line) == 1, "rank %d: %s", r, said);
+    }
+}
+
+/* Without watchdog_open, and with it, notes must cost next to nothing: they stand around every collective. */
+static void notes_are_cheap(void) {
+    enum { PAIRS = 100000 };
+    double began = clock_seconds();
+    for (int i = 0; i < PAIRS; i++) {
+        watchdog_enter("exchange");
+        watchdog_leave();
+    }
+    double ns = (clock_seconds() - began) / PAIRS * 1e9;
+    expect(ns < 500, "a pair before watchdog_open takes %.0f ns", ns);
+}
+
+/* -- signals ------------------------------------------------------------------------------------------- */
+
+static int after_signals(const int *numbers, int n) {
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        signals_open();
+        for (int i = 0; i < n; i++) raise(numbers[i]);
+        _exit(signals_pending() == numbers[n - 1] ? 0 : 1);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static void signals_are_wishes(void) {
+    const struct {
+        int number[2], n, code;
+    } cases[] = {
+        {{SIGUSR1}, 1, 0},
+        {{SIGTERM}, 1, 0},
+        {{SIGINT}, 1, 0},
+        {{SIGINT, SIGINT}, 2, EXIT_RETRY},
+        {{SIGUSR1, SIGUSR1}, 2, EXIT_RETRY},
+        {{SIGTERM, SIGUSR1}, 2, 0}, /* a scheduler's TERM and its script's USR1 are one wish */
+        {{SIGPIPE, SIGUSR1}, 2, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int code = after_signals(cases[i].number, cases[i].n);
+        expect(code == cases[i].code, "case %zu ended with %d, not %d", i, code, cases[i].code);
+    }
+}
+
+/* -- where a process finds itself ------------------------------------------------------------------------ */
+
+static void places(void) {
+    const char *const names[] = {"OMPI_COMM_WORLD_SIZE",       "OMPI_COMM_WORLD_RANK",
+                                 "OMPI_COMM_WORLD_LOCAL_SIZE", "PMIX_RANK",
+                                 "SLURM_STEP_NUM_TASKS",       "SLURM_STEP_TASKS_PER_NODE"};
+    const struct {
+        const char *value[6];
+        bool good;
+        LaunchPlace place;
+    } cases[] = {
+        {{0}, true, {0, 1, 1, false}},
+        {{"8", "3", "4"}, true, {3, 8, 4, true}},
+        {{"1", "0", "1"}, true, {0, 1, 1, true}},
+        {{0, 0, 0, "5", "16", "4(x4)"}, true, {5, 16, 4, true}},
+        {{0, 0, 0, 0, "4"}, false, {0}},                         /* srun without PMIx */
+        {{"2", "1", "2", "1", "4", "4"}, true, {1, 2, 2, true}}, /* mpirun inside a step of Slurm */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int k = 0; k < 6; k++) {
+            unsetenv(names[k]);
+            if (cases[i].value[k]) setenv(names[k], cases[i].value[k], 1);
+        }
+        LaunchPlace p, want = cases[i].place;
+        Error error = {0};
+        bool good = launch_place(&p, &error);
+        expect(good == cases[i].good, "case %zu: %s", i, error.text);
+        if (good)
+            expect(p.rank == want.rank && p.size == want.size && p.local_size == want.local_size &&
+                       p.started == want.started,
+                   "case %zu: rank %d of %d, %d here", i, p.rank, p.size, p.local_size);
+    }
+    for (int k = 0; k < 6; k++) unsetenv(names[k]);
+}
+
+static void threads_are_shared_out(void) {
+    int cpus = launch_node_cpus();
+    unsetenv("OMP_NUM_THREADS");
+    expect(launch_threads(0) == cpus, "%d", launch_threads(0));
+    expect(launch_threads(1) == 1, "%d", launch_threads(1));
+    setenv("OMP_NUM_THREADS", "1", 1);
+    expect(launch_threads(0) == 1, "%d", launch_threads(0));
+    unsetenv("OMP_NUM_THREADS");
+}
+
+const TestCase launch_tests[] = {
+    {"watchdog names a hanging rank", hanging_rank},
+    {"watchdog names a stopped rank", stopped_rank},
+    {"watchdog names a dead rank", dead_rank},
+    {"watchdog forgives a job that was stopped as a whole", stopped_job_goes_on},
+    {"SIGUSR2 prints the journal", journal_on_request},
+    {"watchdog's notes are cheap", notes_are_cheap},
+    {"signals are wishes, the second time orders", signals_are_wishes},
+    {"place from the environment of mpirun and srun", places},
+    {"threads are shared out", threads_are_shared_out},
+    {0},
+};
