@@ -159,9 +159,15 @@ static void dead_rank(void) {
 /* A job that was stopped as a whole (ctrl-Z, a frozen container) is not late when it goes on. */
 static void stopped_job_goes_on(void) {
     Job job = job_start(1.2, WELL);
-    for (int r = 0; r < RANKS; r++) kill(job.rank[r], SIGSTOP);
+    for (int r = RANKS - 1; r >= 0; r--) { /* the others are caught while they wait for the first one */
+        kill(job.rank[r], SIGSTOP);
+        usleep(50000);
+    }
     usleep(1600000);
-    for (int r = 0; r < RANKS; r++) kill(job.rank[r], SIGCONT);
+    for (int r = 0; r < RANKS; r++) {
+        kill(job.rank[r], SIGCONT);
+        usleep(200000);
+    }
     usleep(300000);
     shared->go_on = false;
     job.began = clock_seconds();
