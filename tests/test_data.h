@@ -9,8 +9,10 @@ void broken_index(void);
 void broken_shard_folders(void);
 void broken_jsonl(void);
 void broken_text(void);
-void broken_token_shards(void);
 void flipped_safetensors(void);
+
+/* test_data_shards.c */
+void broken_token_shards(void);
 void flipped_token_shard(void);
 
 /* test_prepare.c: from text to shards */
