@@ -13,6 +13,7 @@ const TestCase kernels_tests[] = {
     {"gradient router", test_gradient_router},
     {"gradient balance losses", test_gradient_balance},
     {"gather and its adjoint", test_gather_adjoint},
+    {"forward rows worked examples", test_forward_golden},
     {"router worked examples", test_router_golden},
     {"router ties and underflow", test_router_ties},
     {"balance losses worked examples", test_balance_golden},

@@ -31,6 +31,7 @@ void test_parity_covers_every_kernel(void);
 void test_plan_counts(void);
 
 /* test_kernels_golden.c: worked examples. */
+void test_forward_golden(void);
 void test_router_golden(void);
 void test_router_ties(void);
 void test_balance_golden(void);

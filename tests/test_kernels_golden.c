@@ -226,6 +226,93 @@ void test_drop_tokens(void) {
     }
 }
 
+/* -- forward rows, by hand: gradients would agree with a wrong forward -- */
+
+static void expect_values(const char *name, Tensor t, const double *want) {
+    for (int64_t i = 0; i < tensor_count(t); i++)
+        expect(near(get(t, i / tensor_cols(t), i % tensor_cols(t)), want[i]), "%s: element %lld is %.12g, not %.12g",
+               name, (long long)i, get(t, i / tensor_cols(t), i % tensor_cols(t)), want[i]);
+}
+
+static Tensor blank(Trial *t, int64_t rows, int64_t cols) { return trial_poisoned(t, F64, rows, cols); }
+
+static void product_values(Trial *t) {
+    Tensor y = blank(t, 2, 1), x = f64(t, 2, 2, (double[]){1, 2, 3, 4}), z = blank(t, 2, 2);
+    Tensor w = f64(t, 2, 2, (double[]){10, 1, 100, 1000});
+    t->k->linear_forward(t->device, z, x, w);
+    expect_values("linear", z, (double[]){12, 2100, 34, 4300});
+    t->k->grouped_linear_forward(t->device, y, x, w, trial_groups(t, (int64_t[]){1, 1}, 2));
+    expect_values("grouped linear", y, (double[]){12, 4300});
+}
+
+static void norm_values(Trial *t) {
+    Tensor y = blank(t, 1, 2), sum = blank(t, 1, 2), rstd = blank(t, VECTOR, 1), x = f64(t, 1, 2, (double[]){3, 4});
+    Tensor w = f64(t, VECTOR, 2, (double[]){1, -2}), delta = f64(t, 1, 2, (double[]){1, -3});
+    t->k->rmsnorm_forward(t->device, y, rstd, x, w, 3.5); /* mean of squares 12.5 */
+    expect_values("rstd", rstd, (double[]){.25});
+    expect_values("rmsnorm", y, (double[]){.75, -2});
+    t->k->add_rmsnorm_forward(t->device, sum, y, rstd, x, delta, w, .5); /* (4, 1): 8.5 */
+    expect_values("sum", sum, (double[]){4, 1});
+    expect_values("add rmsnorm", y, (double[]){4. / 3, -2. / 3});
+}
+
+static void swiglu_values(Trial *t) {
+    Tensor h = blank(t, 1, 2), gu = f64(t, 1, 4, (double[]){0, log(3), 5, 8});
+    t->k->swiglu_forward(t->device, h, gu);
+    expect_values("swiglu", h, (double[]){0, 6 * log(3)}); /* sigmoid(log 3) = 3/4 */
+    t->k->swiglu_weighted_forward(t->device, h, gu, f64(t, VECTOR, 1, (double[]){.5}));
+    expect_values("swiglu weighted", h, (double[]){0, 3 * log(3)});
+}
+
+/* One head of widths 1, 2, 1 and scale 1/2; the second query sees two keys with scores 0 and log 3,
+ * the third its own alone, the fourth none. */
+static void attention_values(Trial *t) {
+    Tensor q = f64(t, 4, 3, (double[]){9, 9, 9, 2, 0, 4, 1, 1, 1, 1, 1, 1});
+    Tensor kv = f64(t, 3, 2, (double[]){0, 4, log(3), 8, 1, 16});
+    Tensor k_pe = f64(t, 3, 2, (double[]){1, 0, 7, 0, 1, 0}), out = blank(t, 4, 1), lse = blank(t, 4, 1);
+    Tensor range = trial_place(t, I32, 4, 2, (double[]){0, 1, 0, 2, 2, 3, 3, 3});
+    t->k->attention_forward(t->device, out, lse, q, kv, k_pe, range, 1, .5);
+    expect_values("attention", out, (double[]){4, 7, 16, 0});
+    expect(near(get(lse, 1, 0), log(4)) && near(get(lse, 2, 0), 1) && get(lse, 3, 0) == -INFINITY, "lse %g %g %g",
+           get(lse, 1, 0), get(lse, 2, 0), get(lse, 3, 0));
+}
+
+static void row_values(Trial *t) {
+    Tensor y = blank(t, 2, 2), x = f64(t, 3, 2, (double[]){1, 2, 10, 20, 100, 200});
+    t->k->gather_rows(t->device, y, x, trial_place(t, I32, VECTOR, 2, (double[]){2, -1}));
+    expect_values("gather", y, (double[]){100, 200, 0, 0});
+    t->k->gather_sum_rows(t->device, y, x, trial_place(t, I32, 2, 2, (double[]){0, 2, 1, -1}), true);
+    expect_values("gather sum", y, (double[]){201, 402, 10, 20});
+    t->k->embedding_forward(t->device, y, x, trial_place(t, I32, VECTOR, 2, (double[]){1, 1}));
+    expect_values("embedding", y, (double[]){10, 20, 10, 20});
+}
+
+static void element_values(Trial *t) {
+    Tensor x = blank(t, 1, 2), y = blank(t, 1, 2), out = f64(t, VECTOR, 1, (double[]){1});
+    t->k->random_normal(t->device, x, 3, 4, 5, 6);
+    expect_values("random", x, (double[]){3 * random_gauss(4, 5, 6), 3 * random_gauss(4, 5, 7)});
+    t->k->fill(t->device, x, 2);
+    t->k->convert(t->device, y, x);
+    t->k->scale(t->device, y, 5);
+    t->k->add(t->device, y, x);
+    expect_values("fill, convert, scale, add", y, (double[]){12, 12});
+    t->k->dot(t->device, out, x, y);
+    t->k->sum_squares(t->device, out, x);
+    expect_values("dot and sum of squares", out, (double[]){1 + 48 + 8});
+}
+
+void test_forward_golden(void) {
+    Trial t;
+    open_ref(&t);
+    product_values(&t);
+    norm_values(&t);
+    swiglu_values(&t);
+    attention_values(&t);
+    row_values(&t);
+    element_values(&t);
+    close_ref(&t);
+}
+
 /* -- optimizer, rope, loss -- */
 
 /* Two steps of torch.optim.AdamW(lr 0.1, betas 0.9 0.999, eps 1e-8, decay 0.1) on 1.0, gradients 0.5, -0.2;
