@@ -18,6 +18,7 @@
 #include "data/split.h"
 #include "data/spool.h"
 
+enum { PIECE = 1 << 16 };     /* tokens from the spool to a shard at once */
 enum { PREPARE_VERSION = 1 }; /* rises when the same input gives other tokens */
 
 typedef struct {
@@ -28,7 +29,7 @@ typedef struct {
     int32_t bos, eos; /* bos -1: none */
     int64_t vocab_size;
     Split split;
-    const int32_t *tokens;
+    Spool *spool;
     const Record *records;
     int64_t documents;
 } Job;
@@ -66,9 +67,9 @@ static bool on_end(void *own, Error *error) { return spool_end(((Progress *)own)
 
 /* -- text -> spool ------------------------------------------------------------------------------ */
 
-static bool spool_source(Job *job, Spool *spool, Error *error) {
+static bool spool_source(Job *job, Error *error) {
     double now = clock_seconds();
-    Progress p = {.spool = spool,
+    Progress p = {.spool = job->spool,
                   .name = job->set->name,
                   .total = job->source.bytes,
                   .start = now,
@@ -79,7 +80,7 @@ static bool spool_source(Job *job, Spool *spool, Error *error) {
     for (int64_t i = 0; ok && i < job->source.count; i++)
         ok = documents_read(job->source.file[i].path, job->set->field, &sink, &job->out->skipped, error);
     if (p.terminal && p.shown > p.start) fprintf(stderr, "\r%78s\r", "");
-    job->out->bytes = spool_bytes(spool);
+    job->out->bytes = spool_bytes(job->spool);
     if (ok && job->out->bytes == 0)
         ok = fail(error, "data.%s: there is no text in %s", job->set->name, job->set->path);
     return ok;
@@ -108,12 +109,21 @@ static ShardInfo shard_info(const Job *job, int64_t tokens, int64_t documents) {
     return info;
 }
 
+static bool copy_tokens(const Job *job, int64_t first, int64_t count, TokenWriter *w, Error *error) {
+    static int32_t tokens[PIECE];
+    for (int64_t end = first + count; first < end; first += PIECE) {
+        int64_t n = min_i64(PIECE, end - first);
+        if (!spool_tokens(job->spool, first, n, tokens, error) || !tokens_append(w, tokens, n, error)) return false;
+    }
+    return true;
+}
+
 static bool write_documents(const Job *job, bool validation, TokenWriter *w, Error *error) {
-    const int32_t *document = job->tokens;
-    for (int64_t i = 0; i < job->documents; document += job->records[i++].tokens) {
+    int64_t first = 0;
+    for (int64_t i = 0; i < job->documents; first += job->records[i++].tokens) {
         Part part = split_part(&job->split, &job->records[i], validation);
         if (part.count == 0) continue;
-        if (!tokens_append(w, document + part.from, part.count, error)) return false;
+        if (!copy_tokens(job, first + part.from, part.count, w, error)) return false;
         if (part.eos && !tokens_append(w, &job->eos, 1, error)) return false;
         if (!tokens_end_document(w, error)) return false;
     }
@@ -141,13 +151,12 @@ static bool write_side(const Job *job, bool validation, const char *folder, Erro
 }
 
 static bool write_shards(Job *job, const char *folder, Error *error) {
-    Spool *spool = spool_open(folder, job->tokenizer, job->bos, job->eos, error);
-    bool ok = spool && spool_source(job, spool, error) &&
-              spool_read(spool, &job->tokens, &job->records, &job->documents, error) &&
-              split_choose(&job->split, job->set->validation, job->records, job->documents, job->set->name, error) &&
-              write_side(job, false, folder, error) &&
-              (job->set->validation == 0 || write_side(job, true, folder, error));
-    spool_close(spool);
+    job->spool = spool_open(folder, job->tokenizer, job->bos, job->eos, error);
+    bool ok =
+        job->spool && spool_source(job, error) && spool_records(job->spool, &job->records, &job->documents, error) &&
+        split_choose(&job->split, job->set->validation, job->records, job->documents, job->set->name, error) &&
+        write_side(job, false, folder, error) && (job->set->validation == 0 || write_side(job, true, folder, error));
+    spool_close(job->spool);
     return ok;
 }
 

@@ -115,13 +115,17 @@ bool spool_end(Spool *s, Error *error) {
 
 int64_t spool_bytes(const Spool *s) { return s->text_bytes; }
 
-bool spool_read(Spool *s, const int32_t **tokens, const Record **records, int64_t *documents, Error *error) {
+bool spool_records(Spool *s, const Record **records, int64_t *documents, Error *error) {
     check(s->documents > 0, "an empty spool");
-    if (!growing_map(&s->tokens, error) || !growing_map(&s->records, error)) return false;
-    *tokens = s->tokens.map;
+    if (!growing_flush(&s->tokens, error) || !growing_map(&s->records, error)) return false;
     *records = s->records.map;
     *documents = s->documents;
     return true;
+}
+
+bool spool_tokens(Spool *s, int64_t first, int64_t count, int32_t *to, Error *error) {
+    int64_t bytes = (int64_t)sizeof *to;
+    return disk_read(s->tokens.fd, to, count * bytes, first * bytes, s->tokens.path, error);
 }
 
 void spool_close(Spool *s) {

@@ -1,7 +1,8 @@
 /* spool.h - tokens of all documents on their way from text to shards, in two growing files.
  *
  * How documents are split depends on all of them, and a shard's layout on its counts, so tokens are
- * first spooled to disk, then read back through a mapping: memory stays bounded for any corpus. */
+ * first spooled to disk, then read back a piece at a time: memory stays bounded for any corpus. What is
+ * known of each document (24 bytes) is mapped, and the system may take those pages back. */
 #pragma once
 #include "data/tokenizer.h"
 
@@ -18,6 +19,7 @@ bool spool_text(Spool *, const char *text, int64_t bytes, Error *); /* the next 
 bool spool_end(Spool *, Error *);
 int64_t spool_bytes(const Spool *); /* of text so far */
 
-/* After the last document; the pointers live until spool_close, which deletes the files. */
-bool spool_read(Spool *, const int32_t **tokens, const Record **records, int64_t *documents, Error *);
+/* After the last document: records live until spool_close, which deletes the files. */
+bool spool_records(Spool *, const Record **, int64_t *documents, Error *);
+bool spool_tokens(Spool *, int64_t first, int64_t count, int32_t *to, Error *);
 void spool_close(Spool *);
