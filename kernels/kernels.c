@@ -1,5 +1,5 @@
 /* kernels.c - the table of backends: the only place that knows which are built in. */
-#include "kernels/backend.h"
+#include "kernels/cpu/cpu.h"
 
 #include <omp.h>
 #include <stdio.h>
@@ -20,6 +20,11 @@ const Kernels plan_kernels = {
 
 static const Backend backends[] = {
     {.name = "ref", .kernels = &ref_kernels, .ops = &host_device_ops},
+    {.name = "cpu",
+     .kernels = &cpu_kernels,
+     .ops = &cpu_device_ops,
+     .workspace_bytes = cpu_workspace_bytes,
+     .open = cpu_open},
     {.name = "plan", .kernels = &plan_kernels, .ops = &plan_device_ops},
 };
 enum { BACKENDS = sizeof backends / sizeof backends[0] };

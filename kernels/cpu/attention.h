@@ -1,0 +1,46 @@
+/* attention.h - what the blocked forward and backward share: a block of keys and values packed
+ * for one head, and tiles of queries. T x T scores never exist.
+ *
+ * A tile is QUERIES rows; it sees keys in [lo, hi) of `range`, cut into blocks of keys that start
+ * at multiples of a.block. Within a block only KEY_STEP multiples around what the tile sees are
+ * computed, so few sizes of products occur. Inside a tile all rows are dense. */
+#pragma once
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/vector.h"
+#include "kernels/shapes.h"
+
+enum { QUERIES = 64, KEY_STEP = 64 };
+
+typedef struct {
+    Tensor q, kv, k_pe, range;
+    int64_t n, r, d, width; /* widths of nope, rope, value, and of a query: n + r */
+    int64_t block;          /* keys a block, a multiple of KEY_STEP */
+    float scale;
+} Attention;
+
+/* Fills in all but block, which the caller sizes so that its tiles fit. Checks the ranges. */
+Attention attention_make(Tensor q, Tensor kv, Tensor k_pe, Tensor range, int heads, double scale);
+
+typedef struct {
+    int64_t first, end;
+} KeySpan;
+KeySpan attention_span(const Attention *, int64_t row, int64_t rows); /* seen by any of these queries */
+KeySpan attention_row(const Attention *, int64_t row);
+
+/* The keys of block `index` that a span needs, relative to the block's start, in whole KEY_STEPs. */
+KeySpan attention_cut(const Attention *, KeySpan seen, int64_t index);
+
+/* One head's keys (block, width) and values (block, d) of a block, zeros behind the last key. */
+void attention_pack(const Attention *, char *keys, char *values, int head, int64_t index);
+
+/* cols columns of QUERIES rows of x into a dense tile, zeros behind its last row. */
+void attention_tile(char *tile, Tensor x, int64_t row, int64_t col, int64_t cols);
+
+static inline int64_t attention_bytes(const Attention *a) { return dtype_bytes(a->q.dtype); }
+
+/* Where the next tile lies in a thread's memory. */
+static inline void *tile_take(char **at, int64_t bytes) {
+    char *tile = *at;
+    *at += round_up(bytes, 64);
+    return tile;
+}

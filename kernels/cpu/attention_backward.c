@@ -1,0 +1,224 @@
+/* attention_backward.c - attention of MLA, backward: blocks of keys one after the other, heads in
+ * parallel, for each head one walk over the tiles of queries that see the block.
+ *
+ * dk and dv of a block are complete when its walk ends. dq grows from block to block: the first
+ * block that a tile sees writes it. dk_pe sums over heads: a thread adds up its own heads in order,
+ * then the threads' sums are added in order. */
+#include "kernels/cpu/attention.h"
+
+#include <omp.h>
+#include <string.h>
+
+typedef struct {
+    Attention a;
+    Tensor dq, dkv, dk_pe, dout, out, lse;
+} Backward;
+
+/* A thread's tiles. p and ds are score and dp themselves in fp32. */
+typedef struct {
+    char *keys, *values, *query, *dout, *p, *ds;
+    float *score, *dp, *dkeys, *dvalues, *dquery, *dk_pe;
+} Tiles;
+
+static int64_t tiles_bytes(const Attention *a) {
+    int64_t bytes = attention_bytes(a), narrow = a->q.dtype == BF16 ? 2 * QUERIES * bytes : 0;
+    return a->block * ((a->width + a->d) * (bytes + 4) + 2 * QUERIES * 4 + narrow + a->r * 4) +
+           QUERIES * ((a->width + a->d) * bytes + a->width * 4) + 12 * 64;
+}
+
+static Tiles tiles_carve(const Attention *a, char *at) {
+    int64_t bytes = attention_bytes(a);
+    bool narrow = a->q.dtype == BF16;
+    Tiles t;
+    t.dk_pe = tile_take(&at, a->block * a->r * 4); /* first: other threads look for it there */
+    t.keys = tile_take(&at, a->block * a->width * bytes);
+    t.values = tile_take(&at, a->block * a->d * bytes);
+    t.query = tile_take(&at, QUERIES * a->width * bytes);
+    t.dout = tile_take(&at, QUERIES * a->d * bytes);
+    t.score = tile_take(&at, QUERIES * a->block * 4);
+    t.dp = tile_take(&at, QUERIES * a->block * 4);
+    t.p = narrow ? tile_take(&at, QUERIES * a->block * bytes) : (char *)t.score;
+    t.ds = narrow ? tile_take(&at, QUERIES * a->block * bytes) : (char *)t.dp;
+    t.dkeys = tile_take(&at, a->block * a->width * 4);
+    t.dvalues = tile_take(&at, a->block * a->d * 4);
+    t.dquery = tile_take(&at, QUERIES * a->width * 4);
+    return t;
+}
+
+/* score -> p = exp(scale score - lse), dp -> ds = scale p (dp - delta) */
+static LOOP void score_gradients(float *restrict score, float *restrict dp, float scale, float lse, float delta,
+                                 int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        float p = fast_exp(scale * score[i] - lse);
+        score[i] = p;
+        dp[i] = scale * p * (dp[i] - delta);
+    }
+}
+
+static LOOP float dot(const float *a, const float *b, int64_t n) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
+    return sum;
+}
+
+/* sum of dout out over a head's columns */
+static float row_delta(const Backward *b, int64_t row, int head) {
+    float in_dout[PIECE], in_out[PIECE], sum = 0;
+    for (int64_t done = 0; done < b->a.d; done += PIECE) {
+        int64_t n = min_i64(PIECE, b->a.d - done), col = head * b->a.d + done;
+        sum += dot(piece_in(b->dout, row, col, n, in_dout), piece_in(b->out, row, col, n, in_out), n);
+    }
+    return sum;
+}
+
+static void zero_outside(float *x, KeySpan own, int64_t n) {
+    memset(x, 0, (size_t)own.first * sizeof *x);
+    memset(x + own.end, 0, (size_t)(n - own.end) * sizeof *x);
+}
+
+/* p and ds of the tile from `row` on, for n keys from `start` on. */
+static void tile_gradients(const Backward *b, Tiles *t, int64_t row, int head, int64_t start, int64_t n) {
+    for (int64_t i = 0; i < QUERIES; i++) {
+        KeySpan own = {0, 0};
+        if (row + i < tensor_rows(b->a.q)) own = attention_row(&b->a, row + i);
+        own.first = min_i64(max_i64(own.first - start, 0), n), own.end = min_i64(max_i64(own.end - start, 0), n);
+        if (own.first >= own.end)
+            own = (KeySpan){0, 0};
+        else
+            score_gradients(t->score + i * n + own.first, t->dp + i * n + own.first, b->a.scale,
+                            *(const float *)element(b->lse, row + i, head), row_delta(b, row + i, head),
+                            own.end - own.first);
+        zero_outside(t->score + i * n, own, n);
+        zero_outside(t->dp + i * n, own, n);
+    }
+    if (b->a.q.dtype != BF16) return;
+    floats_store(t->p, BF16, t->score, QUERIES * n);
+    floats_store(t->ds, BF16, t->dp, QUERIES * n);
+}
+
+/* Adds the tile's dq for this block of keys to dq, or begins it. */
+static void put_dquery(const Backward *b, const Tiles *t, int64_t row, int head, bool begins) {
+    int64_t width = b->a.width, rows = min_i64(QUERIES, tensor_rows(b->dq) - row);
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t col = 0; col < width; col += PIECE) {
+            float sum[PIECE], *to = element(b->dq, row + i, head * width + col);
+            int64_t n = min_i64(PIECE, width - col);
+            memcpy(sum, t->dquery + i * width + col, (size_t)n * sizeof *sum);
+            if (!begins) {
+                float before[PIECE];
+                floats_add(sum, piece_in(b->dq, row + i, head * width + col, n, before), n);
+            }
+            floats_store(to, b->dq.dtype, sum, n);
+        }
+}
+
+static void backward_tile(CpuThread *thread, const Backward *b, Tiles *t, int64_t row, int head, int64_t index) {
+    const Attention *a = &b->a;
+    KeySpan seen = attention_span(a, row, min_i64(QUERIES, tensor_rows(a->q) - row)),
+            cut = attention_cut(a, seen, index);
+    int64_t n = cut.end - cut.first, bytes = attention_bytes(a), in = a->q.dtype == BF16 ? IN_BF16 : 0;
+    if (!n) return;
+    const char *keys = t->keys + cut.first * a->width * bytes, *values = t->values + cut.first * a->d * bytes;
+    attention_tile(t->query, a->q, row, head * a->width, a->width);
+    attention_tile(t->dout, b->dout, row, head * a->d, a->d);
+    gemm(thread, (Gemm){QUERIES, n, a->width, a->width, a->width, n, in | B_TRANSPOSED}, t->score, t->query, keys);
+    gemm(thread, (Gemm){QUERIES, n, a->d, a->d, a->d, n, in | B_TRANSPOSED}, t->dp, t->dout, values);
+    tile_gradients(b, t, row, head, index * a->block + cut.first, n);
+    gemm(thread, (Gemm){n, a->d, QUERIES, n, a->d, a->d, in | A_TRANSPOSED | ACCUMULATE},
+         t->dvalues + cut.first * a->d, t->p, t->dout);
+    gemm(thread, (Gemm){n, a->width, QUERIES, n, a->width, a->width, in | A_TRANSPOSED | ACCUMULATE},
+         t->dkeys + cut.first * a->width, t->ds, t->query);
+    gemm(thread, (Gemm){QUERIES, a->width, n, n, a->width, a->width, in}, t->dquery, t->ds, keys);
+    put_dquery(b, t, row, head, index == seen.first / a->block);
+}
+
+/* Writes the block's dk_nope and dv of one head and adds its dk_pe to the thread's. */
+static void put_dkeys(const Backward *b, Tiles *t, int head, int64_t index) {
+    const Attention *a = &b->a;
+    int64_t start = index * a->block, rows = min_i64(a->block, tensor_rows(a->kv) - start);
+    for (int64_t i = 0; i < rows; i++) {
+        const float *dkey = t->dkeys + i * a->width;
+        int64_t col = head * (a->n + a->d);
+        floats_store(element(b->dkv, start + i, col), b->dkv.dtype, dkey, a->n);
+        floats_store(element(b->dkv, start + i, col + a->n), b->dkv.dtype, t->dvalues + i * a->d, a->d);
+        floats_add(t->dk_pe + i * a->r, dkey + a->n, a->r);
+    }
+}
+
+/* The queries that see the block lie between the first and the last tile that do. */
+typedef struct {
+    int64_t first, end;
+} TileSpan;
+static TileSpan tiles_of_block(const Attention *a, int64_t index) {
+    TileSpan found = {0, 0};
+    for (int64_t row = 0; row < tensor_rows(a->q); row += QUERIES) {
+        KeySpan seen = attention_span(a, row, min_i64(QUERIES, tensor_rows(a->q) - row));
+        if (seen.end <= index * a->block || seen.first >= (index + 1) * a->block) continue;
+        if (!found.end) found.first = row;
+        found.end = row + QUERIES;
+    }
+    return found;
+}
+
+static void backward_head(CpuThread *thread, const Backward *b, Tiles *t, int head, int64_t index, TileSpan rows) {
+    attention_pack(&b->a, t->keys, t->values, head, index);
+    memset(t->dkeys, 0, (size_t)(b->a.block * b->a.width) * sizeof *t->dkeys);
+    memset(t->dvalues, 0, (size_t)(b->a.block * b->a.d) * sizeof *t->dvalues);
+    for (int64_t row = rows.first; row < rows.end; row += QUERIES) backward_tile(thread, b, t, row, head, index);
+    put_dkeys(b, t, head, index);
+}
+
+/* dk_pe of the block = the threads' sums in order. */
+static void put_dk_pe(const Backward *b, const float *const *sums, int threads, int64_t index) {
+    const Attention *a = &b->a;
+    int64_t start = index * a->block, rows = min_i64(a->block, tensor_rows(a->kv) - start);
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t col = 0; col < a->r; col += PIECE) {
+            float total[PIECE] = {0};
+            int64_t n = min_i64(PIECE, a->r - col);
+            for (int j = 0; j < threads; j++) floats_add(total, sums[j] + i * a->r + col, n);
+            floats_store(element(b->dk_pe, start + i, col), b->dk_pe.dtype, total, n);
+        }
+}
+
+enum { MAX_THREADS = 1024 };
+
+static void backward_block(Device *device, const Backward *b, int heads, int64_t index) {
+    const float *sums[MAX_THREADS];
+    TileSpan rows = tiles_of_block(&b->a, index);
+#pragma omp parallel num_threads(device->threads)
+    {
+        CpuThread *thread = cpu_thread(device);
+        Tiles t = tiles_carve(&b->a, thread->tiles);
+        memset(t.dk_pe, 0, (size_t)(b->a.block * b->a.r) * sizeof *t.dk_pe);
+        sums[omp_get_thread_num()] = t.dk_pe;
+#pragma omp for schedule(static)
+        for (int head = 0; head < heads; head++) backward_head(thread, b, &t, head, index, rows);
+    }
+    put_dk_pe(b, sums, device->threads, index);
+}
+
+/* Tiles of queries that see no key get no dq from any block. */
+static void zero_blind_tiles(Device *device, const Backward *b) {
+    for (int64_t row = 0; row < tensor_rows(b->dq); row += QUERIES) {
+        int64_t rows = min_i64(QUERIES, tensor_rows(b->dq) - row);
+        if (!attention_span(&b->a, row, rows).end) cpu_fill(device, tensor_rows_view(b->dq, row, rows), 0);
+    }
+}
+
+void cpu_attention_backward(Device *device, Tensor dq, Tensor dkv, Tensor dk_pe, Tensor dout, Tensor out, Tensor lse,
+                            Tensor q, Tensor kv, Tensor k_pe, Tensor range, int heads, double scale) {
+    enum { MOST_KEYS = 512 };
+    shape_attention_backward(device, dq, dkv, dk_pe, dout, out, lse, q, kv, k_pe, range, heads);
+    if (cpu_leaves(q)) {
+        ref_attention_backward(device, dq, dkv, dk_pe, dout, out, lse, q, kv, k_pe, range, heads, scale);
+        return;
+    }
+    Backward b = {attention_make(q, kv, k_pe, range, heads, scale), dq, dkv, dk_pe, dout, out, lse};
+    for (b.a.block = MOST_KEYS; b.a.block > KEY_STEP && tiles_bytes(&b.a) > CPU_TILE_BYTES;) b.a.block -= KEY_STEP;
+    check(tiles_bytes(&b.a) <= CPU_TILE_BYTES, "heads of width %lld are too wide", (long long)b.a.width);
+    check(device->threads <= MAX_THREADS, "more than %d threads", MAX_THREADS);
+    zero_blind_tiles(device, &b);
+    for (int64_t index = 0; index * b.a.block < tensor_rows(kv); index++) backward_block(device, &b, heads, index);
+}

@@ -1,0 +1,191 @@
+/* gemm.c - matrix products planned once and kept; see gemm.h. */
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/vector.h"
+
+#include <oneapi/dnnl/dnnl.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SLOTS = 1 << 13, OPERANDS = 4 };
+typedef enum { RUNS, TOO_LARGE, NO_BF16 } Verdict;
+
+/* A plan that runs has its primitive; TOO_LARGE needs more scratch than there is; NO_BF16: see gemm.h. */
+typedef struct {
+    Gemm gemm;
+    Verdict verdict;
+    dnnl_primitive_t primitive;
+    dnnl_memory_t memory[OPERANDS]; /* a, b, c, scratch */
+} Plan;
+
+typedef struct GemmPlans {
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    Plan *slot[SLOTS];
+    int used;
+} GemmPlans;
+
+static void dnnl_check(dnnl_status_t status, const char *what) {
+    check(status == dnnl_success, "oneDNN: %s failed with status %d", what, (int)status);
+}
+
+GemmPlans *gemm_plans_open(void) {
+    GemmPlans *plans = must_alloc(1, sizeof *plans);
+    dnnl_check(dnnl_engine_create(&plans->engine, dnnl_cpu, 0), "engine");
+    dnnl_check(dnnl_stream_create(&plans->stream, plans->engine, dnnl_stream_default_flags), "stream");
+    return plans;
+}
+
+static void plan_free(Plan *plan) {
+    for (int i = 0; i < OPERANDS; i++)
+        if (plan->memory[i]) dnnl_memory_destroy(plan->memory[i]);
+    if (plan->primitive) dnnl_primitive_destroy(plan->primitive);
+    free(plan);
+}
+
+static void forget_plans(GemmPlans *plans) {
+    for (int i = 0; i < SLOTS; i++) {
+        if (plans->slot[i]) plan_free(plans->slot[i]);
+        plans->slot[i] = NULL;
+    }
+    plans->used = 0;
+}
+
+void gemm_plans_close(GemmPlans *plans) {
+    forget_plans(plans);
+    dnnl_stream_destroy(plans->stream);
+    dnnl_engine_destroy(plans->engine);
+    free(plans);
+}
+
+static dnnl_memory_desc_t describe(int64_t rows, int64_t cols, int64_t stride, bool transposed, bool bf16) {
+    dnnl_memory_desc_t desc;
+    dnnl_dims_t dims = {rows, cols}, strides = {transposed ? 1 : stride, transposed ? stride : 1};
+    dnnl_check(dnnl_memory_desc_init_by_strides(&desc, 2, dims, bf16 ? dnnl_bf16 : dnnl_f32, strides), "layout");
+    return desc;
+}
+
+static dnnl_primitive_attr_t attributes(bool accumulate) {
+    dnnl_primitive_attr_t attr;
+    dnnl_check(dnnl_primitive_attr_create(&attr), "attributes");
+    dnnl_check(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user), "scratchpad mode");
+    if (!accumulate) return attr;
+    dnnl_post_ops_t sum;
+    dnnl_check(dnnl_post_ops_create(&sum), "post-op");
+    dnnl_check(dnnl_post_ops_append_sum(sum, 1.0f), "post-op");
+    dnnl_check(dnnl_primitive_attr_set_post_ops(attr, sum), "post-op");
+    dnnl_post_ops_destroy(sum);
+    return attr;
+}
+
+static void plan_build(Plan *plan, dnnl_engine_t engine, const dnnl_memory_desc_t desc[3],
+                       dnnl_primitive_desc_t made) {
+    const dnnl_memory_desc_t *scratch = dnnl_primitive_desc_query_md(made, dnnl_query_scratchpad_md, 0);
+    if (dnnl_memory_desc_get_size(scratch) > CPU_SCRATCH_BYTES) {
+        plan->verdict = TOO_LARGE;
+        return;
+    }
+    dnnl_check(dnnl_primitive_create(&plan->primitive, made), "primitive");
+    for (int i = 0; i < OPERANDS; i++)
+        dnnl_check(dnnl_memory_create(&plan->memory[i], i < 3 ? &desc[i] : scratch, engine, DNNL_MEMORY_NONE),
+                   "memory");
+}
+
+static Plan *plan_make(GemmPlans *plans, Gemm g) {
+    Plan *plan = must_alloc(1, sizeof *plan);
+    plan->gemm = g;
+    bool in = g.flags & IN_BF16, out = g.flags & OUT_BF16;
+    dnnl_memory_desc_t desc[3] = {describe(g.m, g.k, g.lda, g.flags & A_TRANSPOSED, in),
+                                  describe(g.k, g.n, g.ldb, g.flags & B_TRANSPOSED, in),
+                                  describe(g.m, g.n, g.ldc, false, out)};
+    dnnl_matmul_desc_t matmul;
+    dnnl_check(dnnl_matmul_desc_init(&matmul, &desc[0], &desc[1], NULL, &desc[2]), "matmul");
+    dnnl_primitive_attr_t attr = attributes(g.flags & ACCUMULATE);
+    dnnl_primitive_desc_t made;
+    dnnl_status_t status = dnnl_primitive_desc_create(&made, &matmul, attr, plans->engine, NULL);
+    dnnl_primitive_attr_destroy(attr);
+    if (status == dnnl_unimplemented && (in || out)) {
+        plan->verdict = NO_BF16;
+        return plan;
+    }
+    dnnl_check(status, "matmul");
+    plan_build(plan, plans->engine, desc, made);
+    dnnl_primitive_desc_destroy(made);
+    return plan;
+}
+
+/* Training uses a few hundred plans; whoever comes with thousands starts over now and then. */
+static const Plan *plan_find(GemmPlans *plans, Gemm g) {
+    if (plans->used > SLOTS / 2) forget_plans(plans);
+    uint64_t at = hash_bytes(&g, sizeof g) % SLOTS;
+    while (plans->slot[at] && memcmp(&plans->slot[at]->gemm, &g, sizeof g)) at = (at + 1) % SLOTS;
+    if (!plans->slot[at]) {
+        plans->slot[at] = plan_make(plans, g);
+        plans->used++;
+    }
+    return plans->slot[at];
+}
+
+static void plan_run(const Plan *plan, CpuThread *thread, void *c, const void *a, const void *b) {
+    static const int name[OPERANDS] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST, DNNL_ARG_SCRATCHPAD};
+    void *data[OPERANDS] = {(void *)(uintptr_t)a, (void *)(uintptr_t)b, c, thread->scratch};
+    dnnl_exec_arg_t arg[OPERANDS];
+    for (int i = 0; i < OPERANDS; i++) {
+        arg[i] = (dnnl_exec_arg_t){name[i], plan->memory[i]};
+        dnnl_check(dnnl_memory_set_data_handle(plan->memory[i], data[i]), "operand");
+    }
+    dnnl_check(dnnl_primitive_execute(plan->primitive, thread->plans->stream, OPERANDS, arg), "execute");
+}
+
+static const char *operand(const void *p, int64_t elements, bool bf16) {
+    return (const char *)p + elements * (bf16 ? 2 : 4);
+}
+
+/* The same product as two halves of the longer side of c. */
+static void gemm_halves(CpuThread *thread, Gemm g, char *c, const void *a, const void *b) {
+    bool in = g.flags & IN_BF16, out = g.flags & OUT_BF16, rows = g.m >= g.n;
+    int64_t size = rows ? g.m : g.n, half = size > 2 * GEMM_STEP ? round_up(size / 2, GEMM_STEP) : size / 2;
+    check(half > 0, "a product of %lld terms does not fit the scratch memory", (long long)g.k);
+    Gemm first = g, rest = g;
+    *(rows ? &first.m : &first.n) = half;
+    *(rows ? &rest.m : &rest.n) = size - half;
+    gemm(thread, first, c, a, b);
+    if (rows)
+        a = operand(a, g.flags & A_TRANSPOSED ? half : half * g.lda, in);
+    else
+        b = operand(b, g.flags & B_TRANSPOSED ? half * g.ldb : half, in);
+    gemm(thread, rest, c + (rows ? half * g.ldc : half) * (out ? 2 : 4), a, b);
+}
+
+/* Rows of a matrix into or out of a dense fp32 copy. */
+static float *widened(float *to, const void *from, int64_t rows, int64_t cols, int64_t stride) {
+    for (int64_t i = 0; i < rows; i++) floats_load(to + i * cols, operand(from, i * stride, true), BF16, cols);
+    return to;
+}
+
+static void gemm_widened(CpuThread *thread, Gemm g, void *c, const void *a, const void *b) {
+    enum { WIDE = CPU_SCRATCH_BYTES / 2 / 4 }; /* floats; the other half is left to the fp32 product */
+    if (g.m * g.k + g.k * g.n + g.m * g.n > WIDE) {
+        gemm_halves(thread, g, c, a, b);
+        return;
+    }
+    bool at = g.flags & A_TRANSPOSED, bt = g.flags & B_TRANSPOSED, out = g.flags & OUT_BF16;
+    float *wide_a = (float *)thread->scratch, *wide_b = wide_a + g.m * g.k, *wide_c = wide_b + g.k * g.n;
+    Gemm wide = {g.m, g.n, g.k, at ? g.m : g.k, bt ? g.k : g.n, out ? g.n : g.ldc, g.flags & ~(IN_BF16 | OUT_BF16)};
+    widened(wide_a, a, at ? g.k : g.m, wide.lda, g.lda);
+    widened(wide_b, b, bt ? g.n : g.k, wide.ldb, g.ldb);
+    if (out && g.flags & ACCUMULATE) widened(wide_c, c, g.m, g.n, g.ldc);
+    CpuThread rest = {thread->scratch + CPU_SCRATCH_BYTES / 2, thread->tiles, thread->plans};
+    gemm(&rest, wide, out ? wide_c : c, wide_a, wide_b);
+    for (int64_t i = 0; out && i < g.m; i++) floats_store((uint16_t *)c + i * g.ldc, BF16, wide_c + i * g.n, g.n);
+}
+
+void gemm(CpuThread *thread, Gemm g, void *c, const void *a, const void *b) {
+    if (!g.m || !g.n) return;
+    const Plan *plan = plan_find(thread->plans, g);
+    if (plan->verdict == RUNS)
+        plan_run(plan, thread, c, a, b);
+    else if (plan->verdict == TOO_LARGE)
+        gemm_halves(thread, g, c, a, b);
+    else
+        gemm_widened(thread, g, c, a, b);
+}

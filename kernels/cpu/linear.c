@@ -1,0 +1,228 @@
+/* linear.c - products with weights, for one matrix and for groups of rows with a weight each.
+ *
+ * Rows by weight: each thread takes a range of rows (and, when rows are few, of columns) and walks
+ * it in blocks. A block at the end of a group is rounded up to GEMM_STEP rows, so that few sizes
+ * occur: the surplus rows belong to the next groups of the same thread, which writes them right
+ * afterwards. Only the end of a thread's range has odd sizes.
+ *
+ * Weight gradients: tasks are slices of rows of dw, each summed over all rows of its group by one
+ * thread. When a group's rows are no multiple of GEMM_STEP, the last block starts that much
+ * earlier, with zeros in the place of the surplus rows of dy. */
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/vector.h"
+#include "kernels/shapes.h"
+
+#include <omp.h>
+#include <string.h>
+
+enum { BLOCK_ROWS = 256, SLICE_ROWS = 256, BLOCK_TERMS = 1024, MIN_ROWS = 64, COLUMN_STEP = 64 };
+
+/* c's row i = a's row i times the group's block of b. */
+typedef struct {
+    Tensor c, a, b;
+    Groups groups;
+    int64_t b_rows; /* rows of b a group */
+    Gemm gemm;      /* n, k, strides, flags; m is filled in */
+} RowProduct;
+
+static Groups one_group(int64_t bound[2], int64_t rows) {
+    bound[0] = 0, bound[1] = rows;
+    return (Groups){.count = 1, .first = bound};
+}
+
+static void block_product(CpuThread *thread, const RowProduct *p, int64_t group, int64_t row, int64_t rows,
+                          int64_t col, int64_t cols) {
+    Gemm g = p->gemm;
+    g.m = rows, g.n = cols;
+    bool transposed = g.flags & B_TRANSPOSED;
+    int64_t first = group * p->b_rows;
+    const void *b = transposed ? element(p->b, first + col, 0) : element(p->b, first, col);
+    gemm(thread, g, element(p->c, row, col), element(p->a, row, 0), b);
+}
+
+/* Rows `row` .. `end` - 1 of one group; up to `limit` rows may be written that come later. */
+static void group_product(CpuThread *thread, const RowProduct *p, int64_t group, int64_t row, int64_t end,
+                          int64_t limit, int64_t col, int64_t cols) {
+    for (; row < end; row += BLOCK_ROWS) {
+        int64_t rows = min_i64(BLOCK_ROWS, end - row), rounded = round_up(rows, GEMM_STEP);
+        if (row + rounded <= limit && !(p->gemm.flags & ACCUMULATE)) {
+            block_product(thread, p, group, row, rounded, col, cols);
+            continue;
+        }
+        int64_t even = rows / GEMM_STEP * GEMM_STEP;
+        block_product(thread, p, group, row, even, col, cols);
+        block_product(thread, p, group, row + even, rows - even, col, cols);
+    }
+}
+
+typedef struct {
+    int64_t first, end;
+} Span;
+static Span share_of(int64_t count, int64_t part, int64_t parts, int64_t step) {
+    int64_t units = ceil_div(count, step);
+    return (Span){min_i64(count, units * part / parts * step), min_i64(count, units * (part + 1) / parts * step)};
+}
+
+static void row_products(Device *device, const RowProduct *p) {
+    int64_t rows = p->groups.first[p->groups.count], cols = tensor_cols(p->c);
+    int64_t row_parts = max_i64(1, min_i64(device->threads, rows / MIN_ROWS)),
+            col_parts = device->threads / row_parts;
+    if (!rows || !cols) return;
+#pragma omp parallel num_threads(device->threads)
+    {
+        CpuThread *thread = cpu_thread(device);
+        int64_t id = omp_get_thread_num(), row_part = id % row_parts, col_part = id / row_parts;
+        Span own = share_of(rows, row_part, row_parts, GEMM_STEP), col = {0, 0};
+        if (col_part < col_parts) col = share_of(cols, col_part, col_parts, COLUMN_STEP);
+        for (int64_t g = 0; g < p->groups.count && col.first < col.end; g++) {
+            int64_t row = max_i64(own.first, p->groups.first[g]), end = min_i64(own.end, p->groups.first[g + 1]);
+            group_product(thread, p, g, row, end, own.end, col.first, col.end - col.first);
+        }
+    }
+}
+
+static RowProduct forward_of(Tensor y, Tensor x, Tensor w, Groups groups) {
+    return (RowProduct){y,
+                        x,
+                        w,
+                        groups,
+                        tensor_rows(w) / groups.count,
+                        {.k = tensor_cols(x),
+                         .lda = x.row_stride,
+                         .ldb = w.row_stride,
+                         .ldc = y.row_stride,
+                         .flags = gemm_flags(x, y) | B_TRANSPOSED}};
+}
+
+static RowProduct backward_of(Tensor dx, Tensor dy, Tensor w, Groups groups, bool accumulate) {
+    RowProduct p = forward_of(dx, dy, w, groups);
+    p.gemm.flags = gemm_flags(dy, dx) | (accumulate ? ACCUMULATE : 0);
+    return p;
+}
+
+void cpu_linear_forward(Device *device, Tensor y, Tensor x, Tensor w) {
+    shape_linear_forward(device, y, x, w);
+    int64_t bound[2];
+    RowProduct p = forward_of(y, x, w, one_group(bound, tensor_rows(x)));
+    if (cpu_leaves(x))
+        ref_linear_forward(device, y, x, w);
+    else
+        row_products(device, &p);
+}
+
+void cpu_linear_backward_input(Device *device, Tensor dx, Tensor dy, Tensor w, bool accumulate) {
+    shape_linear_backward_input(device, dx, dy, w);
+    int64_t bound[2];
+    RowProduct p = backward_of(dx, dy, w, one_group(bound, tensor_rows(dy)), accumulate);
+    if (cpu_leaves(dy))
+        ref_linear_backward_input(device, dx, dy, w, accumulate);
+    else
+        row_products(device, &p);
+}
+
+void cpu_grouped_linear_forward(Device *device, Tensor y, Tensor x, Tensor w, Groups groups) {
+    shape_grouped_linear_forward(device, y, x, w, groups);
+    RowProduct p = forward_of(y, x, w, groups);
+    if (cpu_leaves(x))
+        ref_grouped_linear_forward(device, y, x, w, groups);
+    else
+        row_products(device, &p);
+}
+
+void cpu_grouped_linear_backward_input(Device *device, Tensor dx, Tensor dy, Tensor w, Groups groups) {
+    shape_grouped_linear_backward_input(device, dx, dy, w, groups);
+    RowProduct p = backward_of(dx, dy, w, groups, false);
+    if (cpu_leaves(dy))
+        ref_grouped_linear_backward_input(device, dx, dy, w, groups);
+    else
+        row_products(device, &p);
+}
+
+/* dw's block of each group += dy^T x over the group's rows. */
+typedef struct {
+    Tensor dw, dy, x;
+    Groups groups;
+    int64_t slice; /* rows of dw a task */
+} WeightProduct;
+
+/* dw rows += terms first .. first + terms - 1; dy holds them from its row 0. */
+static void terms_product(CpuThread *thread, const WeightProduct *p, int64_t dw_row, int64_t slice, int64_t first,
+                          int64_t terms, const void *dy, int64_t dy_stride) {
+    Gemm g = {slice,
+              tensor_cols(p->x),
+              terms,
+              dy_stride,
+              p->x.row_stride,
+              p->dw.row_stride,
+              gemm_flags(p->x, p->dw) | A_TRANSPOSED | ACCUMULATE};
+    if (terms) gemm(thread, g, element(p->dw, dw_row, 0), dy, element(p->x, first, 0));
+}
+
+/* A copy of `slice` columns of dy's rows first .. end - 1, with zeros for rows outside lo .. hi - 1. */
+static const void *masked_copy(char *to, Tensor dy, Span rows, Span kept, int64_t col, int64_t slice) {
+    size_t bytes = (size_t)(slice * dtype_bytes(dy.dtype));
+    for (int64_t row = rows.first; row < rows.end; row++, to += bytes) {
+        if (row >= kept.first && row < kept.end)
+            memcpy(to, element(dy, row, col), bytes);
+        else
+            memset(to, 0, bytes);
+    }
+    return to - (rows.end - rows.first) * (int64_t)bytes;
+}
+
+static void slice_block(CpuThread *thread, const WeightProduct *p, int64_t dw_row, int64_t col, int64_t slice,
+                        Span terms) {
+    int64_t count = terms.end - terms.first, rounded = round_up(count, GEMM_STEP);
+    int64_t valid = p->groups.first[p->groups.count], first = max_i64(0, terms.end - rounded);
+    if (count == rounded || first + rounded > valid) {
+        int64_t even = count / GEMM_STEP * GEMM_STEP, rest = terms.first + even;
+        terms_product(thread, p, dw_row, slice, terms.first, even, element(p->dy, terms.first, col),
+                      p->dy.row_stride);
+        terms_product(thread, p, dw_row, slice, rest, count - even, element(p->dy, rest, col), p->dy.row_stride);
+        return;
+    }
+    Span rows = {first, first + rounded};
+    const void *dy = masked_copy(thread->tiles, p->dy, rows, terms, col, slice);
+    terms_product(thread, p, dw_row, slice, first, rounded, dy, slice);
+}
+
+static void slice_product(CpuThread *thread, const WeightProduct *p, int64_t task) {
+    int64_t rows = tensor_cols(p->dy), slices = ceil_div(rows, p->slice), group = task / slices;
+    int64_t col = task % slices * p->slice, slice = min_i64(p->slice, rows - col);
+    int64_t end = p->groups.first[group + 1];
+    for (int64_t first = p->groups.first[group]; first < end; first += BLOCK_TERMS) {
+        Span terms = {first, min_i64(first + BLOCK_TERMS, end)};
+        slice_block(thread, p, group * rows + col, col, slice, terms);
+    }
+}
+
+/* Slices of at most SLICE_ROWS, as many a group as keep all threads busy when groups are few. */
+static void weight_products(Device *device, Tensor dw, Tensor dy, Tensor x, Groups groups) {
+    int64_t rows = tensor_cols(dy), slices = ceil_div(rows, SLICE_ROWS);
+    if (groups.count < 4 * device->threads) slices = round_up(slices, device->threads);
+    WeightProduct p = {dw, dy, x, groups, round_up(ceil_div(rows, max_i64(slices, 1)), GEMM_STEP)};
+    int64_t tasks = rows && tensor_cols(x) ? groups.count * ceil_div(rows, p.slice) : 0;
+#pragma omp parallel num_threads(device->threads)
+    {
+        CpuThread *thread = cpu_thread(device);
+#pragma omp for schedule(dynamic)
+        for (int64_t task = 0; task < tasks; task++) slice_product(thread, &p, task);
+    }
+}
+
+void cpu_linear_backward_weight(Device *device, Tensor dw, Tensor dy, Tensor x) {
+    shape_linear_backward_weight(device, dw, dy, x);
+    int64_t bound[2];
+    if (cpu_leaves(x))
+        ref_linear_backward_weight(device, dw, dy, x);
+    else
+        weight_products(device, dw, dy, x, one_group(bound, tensor_rows(x)));
+}
+
+void cpu_grouped_linear_backward_weight(Device *device, Tensor dw, Tensor dy, Tensor x, Groups groups) {
+    shape_grouped_linear_backward_weight(device, dw, dy, x, groups);
+    if (cpu_leaves(x))
+        ref_grouped_linear_backward_weight(device, dw, dy, x, groups);
+    else
+        weight_products(device, dw, dy, x, groups);
+}

@@ -1,0 +1,93 @@
+/* vector.h - loops over rows of floats.
+ *
+ * The build has no -march: a function marked LOOP is compiled for AVX-512, AVX2 and plain x86-64,
+ * and the loader picks. It must hold its loop itself (an OpenMP parallel region inside would leave
+ * it), and sums carry `omp simd reduction` so that they vectorise; their order is fixed per
+ * instruction set.
+ *
+ * bf16 rows are widened piece by piece into a buffer on the stack, computed in fp32 and narrowed:
+ * the extra passes stay in the L1 cache, and each kernel is written once. */
+#pragma once
+#include "kernels/tensor.h"
+
+#if defined(__x86_64__)
+#define LOOP __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define LOOP
+#endif
+
+enum { PIECE = 1024 }; /* columns at a time */
+
+static inline float float_of_bits(uint32_t bits) {
+    union {
+        uint32_t u;
+        float f;
+    } v = {bits};
+    return v.f;
+}
+static inline uint32_t bits_of_float(float f) {
+    union {
+        float f;
+        uint32_t u;
+    } v = {f};
+    return v.u;
+}
+
+/* e^x within 2e-7 relative: x = n ln 2 + r, a polynomial of r (Cephes), times 2^n in two steps so
+ * that the ends of the range underflow and overflow as they should. NaN stays NaN. */
+static inline float fast_exp(float x) {
+    const float shift = 12582912.0f; /* 1.5 * 2^23: adding it leaves the rounded integer in the low bits */
+    x = x < -104.0f ? -104.0f : x;
+    x = x > 89.0f ? 89.0f : x;
+    float shifted = x * 1.44269504f + shift, n = shifted - shift;
+    float r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    int32_t k = (int32_t)(bits_of_float(shifted) - bits_of_float(shift)), half = k >> 1;
+    return p * float_of_bits((uint32_t)(half + 127) << 23) * float_of_bits((uint32_t)(k - half + 127) << 23);
+}
+
+static inline float fast_sigmoid(float x) { return 1.0f / (1.0f + fast_exp(-x)); }
+
+void floats_load(float *y, const void *x, Dtype dtype, int64_t n); /* F32 or BF16 */
+void floats_store(void *y, Dtype dtype, const float *x, int64_t n);
+void floats_add(float *y, const float *x, int64_t n);
+void floats_scale(float *y, float factor, int64_t n);
+float floats_max(const float *x, int64_t n); /* -INFINITY when n is 0 */
+
+static inline void *element(Tensor t, int64_t row, int64_t col) {
+    return (char *)t.data + (row * t.row_stride + col) * dtype_bytes(t.dtype);
+}
+static inline int32_t id_of(Tensor t, int64_t row, int64_t col) { return *(const int32_t *)element(t, row, col); }
+
+/* Columns col .. col + n - 1 of a row as floats: in place for F32, in the buffer for BF16. */
+static inline const float *piece_in(Tensor t, int64_t row, int64_t col, int64_t n, float *buffer) {
+    if (t.dtype == F32) return element(t, row, col);
+    floats_load(buffer, element(t, row, col), t.dtype, n);
+    return buffer;
+}
+/* Where to write such a piece, and the call that completes it. */
+static inline float *piece_out(Tensor t, int64_t row, int64_t col, float *buffer) {
+    return t.dtype == F32 ? element(t, row, col) : buffer;
+}
+static inline void piece_done(Tensor t, int64_t row, int64_t col, int64_t n, const float *piece) {
+    if (t.dtype != F32) floats_store(element(t, row, col), t.dtype, piece, n);
+}
+
+/* A contiguous tensor as one row, so that element-wise work has long pieces. */
+static inline Tensor tensor_flat(Tensor t) { return tensor_reshape(t, 1, tensor_count(t)); }
+
+/* The pieces of a matrix, numbered row by row. */
+typedef struct {
+    int64_t row, col, n;
+} Piece;
+static inline int64_t piece_count(Tensor t) { return tensor_rows(t) * ceil_div(tensor_cols(t), PIECE); }
+static inline Piece piece_at(Tensor t, int64_t index) {
+    int64_t per_row = ceil_div(tensor_cols(t), PIECE), col = index % per_row * PIECE;
+    return (Piece){index / per_row, col, min_i64(PIECE, tensor_cols(t) - col)};
+}
