@@ -14,7 +14,7 @@
 extern const TestCase base_tests[] __attribute__((weak)), kernels_tests[] __attribute__((weak)),
     configs_tests[] __attribute__((weak)), data_tests[] __attribute__((weak)), launch_tests[] __attribute__((weak)),
     model_tests[] __attribute__((weak)), checkpoint_tests[] __attribute__((weak)),
-    train_tests[] __attribute__((weak));
+    train_tests[] __attribute__((weak)), log_tests[] __attribute__((weak)), commands_tests[] __attribute__((weak));
 
 typedef struct {
     const char *name;
@@ -82,7 +82,9 @@ int main(int argc, char **argv) {
                             {"launch", launch_tests},
                             {"model", model_tests},
                             {"checkpoint", checkpoint_tests},
-                            {"train", train_tests}};
+                            {"train", train_tests},
+                            {"log", log_tests},
+                            {"commands", commands_tests}};
     int counts[2] = {0};
     for (size_t s = 0; s < sizeof suites / sizeof *suites; s++) {
         if (!suites[s].tests && wanted(suites[s].name, argc - 1, argv + 1)) {
