@@ -53,6 +53,9 @@ bool config_from_hf(Config *, const char *path, const char *const *overrides, in
 
 /* Parses a dump made by config_dump (a checkpoint carries one). */
 bool config_parse_dump(Config *, const char *text, Error *);
+/* The same with key=value on top and a layout for `ranks`, to compute with a checkpoint. */
+bool config_from_dump(Config *, const char *text, const char *const *overrides, int n, int ranks, char **warnings,
+                      Error *);
 
 /* YAML that config_load reads back to the same Config, each line with its origin as a comment
  * when `origins` is set. malloc'd. */

@@ -336,9 +336,11 @@ static bool check_schedule(const Config *c, Error *error) {
     return check_step_decay(c, error);
 }
 
-static const char *set_place(const Config *c, int set, char to[256]) {
-    for (int k = 0; k < DATA_KEY_COUNT; k++)
-        if (c->origins->data[set][k]) return node_place(c->origins->data[set][k], to);
+/* Where a key of a data set was said, or else any of its keys. */
+static const char *set_place(const Config *c, int set, const char *key, char to[256]) {
+    const Node *const *origins = c->origins->data[set], *node = origins[data_key_find(key) - data_keys];
+    for (int k = 0; k < DATA_KEY_COUNT && !node; k++) node = origins[k];
+    if (node) return node_place(node, to);
     snprintf(to, 256, "%.255s", *c->file ? c->file : "config");
     return to;
 }
@@ -384,13 +386,15 @@ static bool check_sets(const Config *c, char **warnings, Error *error) {
         const DataSet *set = &c->data[i];
         bool used = false;
         if (!*set->path)
-            return fail(error, "%s: data.%s has no path; say where its files are", set_place(c, i, at), set->name);
+            return fail(error, "%s: data.%s has no path; say where its files are", set_place(c, i, "path", at),
+                        set->name);
         if (set->validation >= 1 && set->validation != floor(set->validation))
             return fail(error, "%s: data.%s.validation %g is neither a share below 1 nor a whole number of tokens",
-                        set_place(c, i, at), set->name, set->validation);
+                        set_place(c, i, "validation", at), set->name, set->validation);
         for (int m = 0; m < c->mix.count; m++) used |= !strcmp(c->mix.name[m], set->name);
         if (!used && !c->synthetic_data)
-            text_add(warnings, "%s: data.%s is not in mix; nothing uses it\n", set_place(c, i, at), set->name);
+            text_add(warnings, "%s: data.%s is not in mix; nothing uses it\n", set_place(c, i, "path", at),
+                     set->name);
     }
     return true;
 }
