@@ -143,13 +143,14 @@ static void rope(Trial *t, const int64_t *d) {
     t->k->rope(t->device, tensor_cols_view(whole, 5, d[2]), table, position, (int)d[1], false);
 }
 
-/* -- d = {N, cached keys, heads, nope, rope, value, document length; 0: one, -1: own key or none} -- */
+/* -- d = {N, cached keys, heads, nope, rope, value, document length; 0: one, -1: two keys or none} -- */
 
 static Tensor ranges(Trial *t, const int64_t *d) {
     double *range = must_alloc(2 * d[0], sizeof *range);
     for (int64_t i = 0; i < d[0]; i++) {
         int64_t place = d[1] + i, length = d[6];
-        range[2 * i] = (double)(length > 0 ? place / length * length : length < 0 ? place : 0);
+        int64_t narrow = i % 3 == 1 ? place : max_i64(place - 1, 0);
+        range[2 * i] = (double)(length > 0 ? place / length * length : length < 0 ? narrow : 0);
         range[2 * i + 1] = (double)(length < 0 && i % 3 == 1 ? place : place + 1);
     }
     Tensor made = trial_place(t, I32, d[0], 2, range);
@@ -342,6 +343,7 @@ const KernelCase kernel_cases[] = {
     ROW(linear_backward_weight, 33, 7, 65),
     ROW(linear_backward_weight, 257, 96, 130),
     ROW(linear_backward_weight, 1030, 20, 40),
+    ROW(linear_backward_weight, 40, 30, 600),
     ROW(grouped_linear_forward, 5, 7, 0, 3, 2, 0, 3),
     ROW(grouped_linear_forward, 3, 4, 2, 2, 0, 0),
     ROW(grouped_linear_forward, 64, 40, 5, 4, 0, 129, 1, 33),
@@ -349,6 +351,8 @@ const KernelCase kernel_cases[] = {
     ROW(grouped_linear_backward_input, 5, 7, 0, 3, 2, 0, 3),
     ROW(grouped_linear_backward_input, 3, 4, 2, 2, 0, 0),
     ROW(grouped_linear_backward_input, 64, 40, 5, 4, 0, 129, 1, 33),
+    ROW(grouped_linear_backward_input, 33, 17, 0, 7, 300, 5, 0, 40, 3, 1, 600),
+    ROW(grouped_linear_backward_weight, 33, 17, 0, 7, 300, 5, 0, 40, 3, 1, 600),
     ROW(grouped_linear_backward_weight, 5, 7, 0, 3, 2, 0, 3),
     ROW(grouped_linear_backward_weight, 3, 4, 2, 2, 0, 0),
     ROW(grouped_linear_backward_weight, 64, 40, 5, 4, 0, 129, 1, 33),
@@ -382,6 +386,8 @@ const KernelCase kernel_cases[] = {
     ROW(attention_forward, 129, 0, 2, 16, 8, 16, -1),
     ROW(attention_forward, 5, 150, 2, 13, 6, 11, 0),
     ROW(attention_forward, 300, 0, 3, 32, 16, 40, 129),
+    ROW(attention_forward, 600, 0, 2, 13, 6, 11, 0),
+    ROW(attention_forward, 40, 1100, 1, 13, 6, 11, 1050),
     ROW(attention_backward, 1, 0, 1, 1, 2, 1, 0),
     ROW(attention_backward, 7, 0, 3, 13, 6, 11, 0),
     ROW(attention_backward, 0, 0, 2, 4, 2, 4, 0),
@@ -390,6 +396,8 @@ const KernelCase kernel_cases[] = {
     ROW(attention_backward, 129, 0, 2, 16, 8, 16, -1),
     ROW(attention_backward, 5, 150, 2, 13, 6, 11, 0),
     ROW(attention_backward, 300, 0, 3, 32, 16, 40, 129),
+    ROW(attention_backward, 600, 0, 2, 13, 6, 11, 0),
+    ROW(attention_backward, 600, 0, 2, 13, 6, 11, 270),
     ROW(swiglu_forward, 1, 1),
     ROW(swiglu_forward, 0, 3),
     ROW(swiglu_forward, 33, 67),
