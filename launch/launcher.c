@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <mpi.h>
+#include <omp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -209,20 +210,23 @@ void launch_finish(void) {
     watchdog_close();
 }
 
+static void warn_of_threads(const LaunchPlace *place, int threads, int share) {
+    int node = launch_node_cpus(), own = launch_cpus();
+    if (own < share)
+        fprintf(stderr, "dsv2: each rank is tied to %d of %d CPUs; start with mpirun --bind-to none, or dsv2 -n %d\n",
+                own, node, place->size);
+    else if (threads > share && threads * place->local_size > node)
+        fprintf(stderr, "dsv2: %d x %d threads outnumber %d CPUs; set threads or OMP_NUM_THREADS to %d\n",
+                place->local_size, threads, node, share);
+}
+
 int launch_threads(int wanted) {
     LaunchPlace place;
     if (!launch_place(&place, NULL)) place = (LaunchPlace){.size = 1, .local_size = 1};
-    int node = launch_node_cpus(), own = launch_cpus();
-    int share = (int)max_i64(node / place.local_size, 1);
+    int share = (int)max_i64(launch_node_cpus() / place.local_size, 1);
     int threads = wanted > 0 ? wanted : (int)env_number("OMP_NUM_THREADS", share);
     if (threads < 1) threads = share;
-    if (base_rank != 0) return threads;
-    if (own < share)
-        fprintf(stderr, "dsv2: each rank is tied to %d of %d CPUs; start with mpirun --bind-to none, or dsv2 -n %d\n",
-                own, node, place.size);
-    else if (threads * place.local_size > node)
-        fprintf(stderr,
-                "dsv2: %d ranks with %d threads each outnumber %d CPUs; set threads or OMP_NUM_THREADS to %d\n",
-                place.local_size, threads, node, share);
+    omp_set_num_threads(threads);
+    if (base_rank == 0) warn_of_threads(&place, threads, share);
     return threads;
 }

@@ -27,7 +27,7 @@ void launch_finish(void);
 int launch_cpus(void);
 int launch_node_cpus(void);
 
-/* OpenMP threads of a rank: `wanted` (key threads), else OMP_NUM_THREADS, else CPUs / local ranks.
+/* Sets and returns the OpenMP threads of a rank: `wanted` (key threads), else OMP_NUM_THREADS, else CPUs / local ranks.
  * Rank 0 warns when threads outnumber CPUs, or when mpirun tied ranks to fewer CPUs than there are. */
 int launch_threads(int wanted);
 
