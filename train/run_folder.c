@@ -1,0 +1,100 @@
+#include "train/run_folder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "train/agree.h"
+#include "train/checkpoint.h"
+
+static bool make_folders(const char *path, Error *error) { /* like mkdir -p */
+    char part[1024];
+    snprintf(part, sizeof part, "%s", path);
+    for (char *at = part + 1;; at++) {
+        char old = *at;
+        if (old && old != '/') continue;
+        *at = 0;
+        if (mkdir(part, 0755) && errno != EEXIST)
+            return fail(error, "cannot make the folder %s: %s", part, strerror(errno));
+        *at = old;
+        if (!old) return true;
+    }
+}
+
+static bool set_aside(const char *path, Error *error) {
+    struct stat st;
+    char old[1100];
+    if (stat(path, &st)) return true;
+    for (int i = 1; i < 10000; i++) {
+        snprintf(old, sizeof old, "%s.old-%d", path, i);
+        if (!stat(old, &st)) continue;
+        if (rename(path, old)) return fail(error, "cannot rename %s to %s: %s", path, old, strerror(errno));
+        fprintf(stderr, "dsv2: the old run folder is now %s\n", old);
+        return true;
+    }
+    return fail(error, "%s.old-1 to .old-9999 are all taken; remove some", path);
+}
+
+static bool lock_folder(RunFolder *f, Error *error) {
+    char *path = must_format("%s/lock", f->path);
+    f->lock = open(path, O_CREAT | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0644);
+    bool opened = f->lock >= 0, locked = opened && !flock(f->lock, LOCK_EX | LOCK_NB);
+    int reason = errno;
+    free(path);
+    if (locked || (opened && reason != EWOULDBLOCK)) return true; /* some file systems have no locks */
+    return opened ? fail(error, "another run uses %s; wait for it, or give this one its own output_dir", f->path)
+                  : fail(error, "cannot write in %s: %s", f->path, strerror(reason));
+}
+
+static bool find_resume(RunFolder *f, const Config *c, Error *error) {
+    bool never = !strcmp(c->resume, "never");
+    if (!never && strcmp(c->resume, "auto")) {
+        snprintf(f->resume, sizeof f->resume, "%s", c->resume);
+        return checkpoint_is(f->resume) || fail(error, "resume: %s is no checkpoint (a folder with a MANIFEST)", c->resume);
+    }
+    char *why = NULL;
+    bool ok = checkpoint_newest(f->checkpoints, f->resume, &why, error);
+    if (why && *why) fprintf(stderr, "dsv2: %s\n", why);
+    free(why);
+    if (never && (!ok || f->resume[0]))
+        return fail(error, "%s holds checkpoints and resume is never; give the run another output_dir, or --fresh to "
+                           "rename the old one", f->path);
+    return ok;
+}
+
+static bool open_folder(RunFolder *f, const Config *c, bool fresh, Error *error) {
+    if (fresh && !set_aside(f->path, error)) return false;
+    return make_folders(f->path, error) && lock_folder(f, error) && find_resume(f, c, error);
+}
+
+bool run_folder_open(RunFolder *f, const Config *c, bool fresh, Comm *world, Error *error) {
+    *f = (RunFolder){.lock = -1};
+    snprintf(f->path, sizeof f->path, "%s", c->output_dir);
+    snprintf(f->checkpoints, sizeof f->checkpoints, "%s/checkpoints", f->path);
+    bool ok = world->rank != 0 || open_folder(f, c, fresh, error);
+    if (!agree(world, ok, error)) return false;
+    world->ops->host_broadcast(world, f->resume, sizeof f->resume, 0);
+    return true;
+}
+
+void run_folder_close(RunFolder *f) {
+    if (f->lock >= 0) close(f->lock);
+    f->lock = -1;
+}
+
+bool run_folder_write(const RunFolder *f, const char *name, const char *text, Error *error) {
+    char *path = must_format("%s/%s", f->path, name), *temporary = must_format("%s/.%s.tmp", f->path, name);
+    FILE *file = fopen(temporary, "w");
+    bool ok = file && fputs(text, file) >= 0;
+    if (file && fclose(file)) ok = false;
+    ok = ok && !rename(temporary, path);
+    if (!ok) fail(error, "cannot write %s: %s", path, strerror(errno));
+    free(path);
+    free(temporary);
+    return ok;
+}

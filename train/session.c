@@ -1,0 +1,133 @@
+#include "train/session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "launch/launcher.h"
+#include "train/agree.h"
+#include "train/load_hf.h"
+
+int64_t machine_memory_available(void) {
+    FILE *f = fopen("/proc/meminfo", "r");
+    long long kib = 0;
+    char line[128];
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "MemAvailable: %lld kB", &kib) == 1) break;
+    if (f) fclose(f);
+    return kib ? (int64_t)kib * 1024 : INT64_MAX;
+}
+
+static bool fits(const Plan *plan, const Config *c, int local_ranks, Error *error) {
+    double wanted = (double)plan_total(plan), there = (double)machine_memory_available() / local_ranks;
+    if (c->device_memory_gib > 0) there = c->device_memory_gib * 0x1p30;
+    if (wanted <= there) return true;
+    return fail(error,
+                "this run needs %.2f GiB a rank and %.2f GiB are there; `dsv2 plan` shows what takes it and what to change",
+                wanted / 0x1p30, there / 0x1p30);
+}
+
+static bool open_device(Session *s, EngineUse use, Error *error) {
+    s->device = device_open(s->config->backend, NULL);
+    if (!s->device)
+        return fail(error, "backend %s is not in this build, which has: %s", s->config->backend, device_backends());
+    return engine_open(&s->engine, s->config, s->device, s->world, s->plan.arenas, use, error);
+}
+
+bool session_open(Session *s, const Config *config, EngineUse use, Error *error) {
+    LaunchPlace place;
+    *s = (Session){.config = config};
+    if (!launch_place(&place, error)) return false;
+    launch_threads((int)config->threads);
+    s->world = place.size > 1 ? comm_open_mpi() : comm_open_single();
+    /* Opening an engine is collective (mesh), so a rank that cannot must say so before it. */
+    bool mine = engine_plan(&s->plan, config, place.rank, place.size, use, error) &&
+                fits(&s->plan, config, place.local_size, error);
+    if (!agree(s->world, mine, error)) return false;
+    return agree(s->world, open_device(s, use, error), error);
+}
+
+void session_close(Session *s) {
+    if (s->device) engine_close(&s->engine);
+    if (s->device) device_close(s->device);
+    if (s->world) s->world->ops->close(s->world);
+    *s = (Session){0};
+}
+
+static bool is_file(const char *folder, const char *name) {
+    struct stat st;
+    char *path = must_format("%s/%s", folder, name);
+    bool there = !stat(path, &st) && S_ISREG(st.st_mode);
+    free(path);
+    return there;
+}
+
+static bool newest_of_run(const char *given, ModelPath *m, Error *error) {
+    char *folder = must_format("%s/checkpoints", given), *why = NULL;
+    bool ok = checkpoint_newest(folder, m->path, &why, error);
+    if (ok && why && *why) fprintf(stderr, "dsv2: %s\n", why);
+    free(why);
+    free(folder);
+    if (ok && !m->path[0])
+        return fail(error, "%s is no model: it holds no config.json (Hugging Face folder), no MANIFEST (checkpoint) and "
+                           "no checkpoints (run folder)", given);
+    return ok;
+}
+
+bool model_find(const char *given, ModelPath *m, Error *error) {
+    struct stat st;
+    if (stat(given, &st) || !S_ISDIR(st.st_mode)) return fail(error, "%s: there is no such folder", given);
+    snprintf(m->path, sizeof m->path, "%s", given);
+    m->kind = MODEL_CHECKPOINT;
+    if (checkpoint_is(given)) return true;
+    if (is_file(given, "config.json")) {
+        m->kind = MODEL_HF;
+        return true;
+    }
+    return newest_of_run(given, m, error);
+}
+
+static bool says_layout(const char *const *overrides, int n) {
+    for (int i = 0; i < n; i++)
+        if (!strncmp(overrides[i], "layout.ep=", 10) || !strncmp(overrides[i], "ep=", 3)) return true;
+    return false;
+}
+
+bool model_config(Config *c, const ModelPath *m, const char *const *overrides, int n, int ranks, char **warnings,
+                  Error *error) {
+    if (m->kind == MODEL_HF) return config_from_hf(c, m->path, overrides, n, ranks, warnings, error);
+    char *text = NULL;
+    Progress progress;
+    bool ok = checkpoint_read_config(m->path, &text, &progress, error) && config_parse_dump(c, text, error);
+    if (ok) {
+        int64_t experts = c->n_routed_experts;
+        const char *all[n + 1];
+        char layout[64];
+        config_free(c);
+        /* the layout it was trained with says nothing about this one */
+        snprintf(layout, sizeof layout, "layout.ep=%d", experts && experts % ranks == 0 ? ranks : 1);
+        int count = 0;
+        if (!says_layout(overrides, n)) all[count++] = layout;
+        for (int i = 0; i < n; i++) all[count++] = overrides[i];
+        ok = config_from_dump(c, text, all, count, ranks, warnings, error);
+    }
+    free(text);
+    return ok;
+}
+
+static bool load_folder(Session *s, const char *path, Error *error) {
+    Safetensors *from = safetensors_open(path, error);
+    if (!from) return false;
+    bool ok = load_hf(&s->engine.model.params, from, &s->engine.run, error);
+    safetensors_close(from);
+    return ok;
+}
+
+bool session_load(Session *s, const ModelPath *m, Progress *progress, Error *error) {
+    Progress ignored;
+    if (!progress) progress = &ignored;
+    *progress = (Progress){0};
+    if (m->kind == MODEL_HF) return agree(s->world, load_folder(s, m->path, error), error);
+    return checkpoint_load(m->path, &s->engine.model.params, &s->engine.run, progress, error);
+}

@@ -1,0 +1,58 @@
+#include "train/setup.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "launch/watchdog.h"
+#include "train/agree.h"
+
+bool setup_tokenizer(Config *c, Tokenizer **tokenizer, Error *error) {
+    *tokenizer = tokenizer_open(c->tokenizer, error);
+    if (!*tokenizer) return false;
+    int64_t size = tokenizer_size(*tokenizer);
+    if (!c->vocab_size) c->vocab_size = size;
+    if (c->bos_token_id < 0) c->bos_token_id = tokenizer_bos(*tokenizer);
+    if (c->eos_token_id < 0) c->eos_token_id = tokenizer_eos(*tokenizer);
+    if (c->vocab_size >= size) return true;
+    return fail(error, "model.vocab_size is %lld and tokenizer %s has %lld tokens; make it at least that",
+                (long long)c->vocab_size, c->tokenizer, (long long)size);
+}
+
+char *setup_data_folder(const Config *c) { return must_format("%s/data", *c->output_dir ? c->output_dir : "."); }
+
+/* Rank 0 alone reads the sources; what it found is told to the others. */
+static bool prepare_all(Data *d, const Config *c, Comm *world, Error *error) {
+    bool ok = true;
+    char *folder = setup_data_folder(c);
+    for (int i = 0; ok && world->rank == 0 && i < c->n_data; i++)
+        ok = prepare_set(&d->sets[i], c, &c->data[i], d->tokenizer, folder, error);
+    free(folder);
+    if (!agree(world, ok, error)) return false;
+    world->ops->host_broadcast(world, d->sets, (int64_t)sizeof d->sets, 0);
+    return true;
+}
+
+static int set_index(const Config *c, const char *name) {
+    for (int i = 0; i < c->n_data; i++)
+        if (!strcmp(c->data[i].name, name)) return i;
+    check(false, "mix names the set %s, which validate should have refused", name);
+    return -1;
+}
+
+bool setup_data(Data *d, const Config *c, Comm *world, Error *error) {
+    const char *files[CONFIG_MAX_LIST];
+    int n = 0;
+    watchdog_section("prepare", 1e9); /* the others wait for rank 0, however much text there is */
+    if (!c->synthetic_data && !prepare_all(d, c, world, error)) return false;
+    for (; n < c->mix.count && !c->synthetic_data; n++) files[n] = d->sets[set_index(c, c->mix.name[n])].train;
+    watchdog_section("start", 600);
+    d->loader = loader_open(c, files, n, c->vocab_size, error);
+    return agree(world, d->loader != NULL, error);
+}
+
+void setup_data_close(Data *d) {
+    if (d->loader) loader_close(d->loader);
+    if (d->tokenizer) tokenizer_close(d->tokenizer);
+    d->loader = NULL;
+    d->tokenizer = NULL;
+}

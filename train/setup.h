@@ -1,0 +1,20 @@
+/* setup.h - what stands between a config and its data: tokenizer, prepared shards, loader. */
+#pragma once
+#include "data/loader.h"
+#include "data/prepare.h"
+#include "launch/comm.h"
+
+typedef struct {
+    Tokenizer *tokenizer;
+    Prepared sets[CONFIG_MAX_SETS]; /* as config->data */
+    Loader *loader;                 /* NULL when only evaluating */
+} Data;
+
+/* The config's tokenizer; what the config leaves to it (vocab_size, bos, eos) is filled in. */
+bool setup_tokenizer(Config *, Tokenizer **, Error *);
+/* Where the prepared shards of a config lie. malloc'd. */
+char *setup_data_folder(const Config *);
+
+/* Collective: rank 0 prepares every set that is missing, then all open the mixture's shards. */
+bool setup_data(Data *, const Config *, Comm *world, Error *);
+void setup_data_close(Data *);

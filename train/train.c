@@ -1,0 +1,261 @@
+/* train.c - `dsv2 train`: opens a run, goes from step to step, leaves it whole. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "launch/launcher.h"
+#include "launch/signals.h"
+#include "launch/watchdog.h"
+#include "optim/schedule.h"
+#include "train/agree.h"
+#include "train/evaluate.h"
+#include "train/sample.h"
+#include "train/trainer.h"
+
+enum { FAILED_SAVES_MOST = 3 };
+
+/* -- one step ------------------------------------------------------------------------------------ */
+
+static bool fill_from_loader(void *own, int64_t number, StepRow row, Error *error) {
+    return loader_sequence(own, number, (Sequence){row.ids, row.label, row.position, row.first}, error);
+}
+
+static void wait_param(void *own, int index) { checkpoint_wait_param(own, index); }
+
+/* The way of a batch. False + message when the data cannot be read. */
+static bool train_step(Trainer *t, StepResult *result, double *rate, Error *error) {
+    Engine *e = &t->session.engine;
+    Progress *p = &t->progress;
+    int64_t sequences = config_batch_at(&t->config, p->tokens), first = p->sequences;
+    bool ok = stepdata_fill(&e->data, &e->run, first, sequences, fill_from_loader, t->data.loader, error);
+    if (!agree(t->session.world, ok, error)) return false;
+    stepdata_count(&e->data, &e->run);
+    *result = engine_gradients(e);
+    *rate = schedule_rate(&t->config, p->step + 1, p->tokens, t->tokens);
+    if (result->finite && e->use.optimizer) {
+        EngineUpdate update = {*rate, ++p->adam_step, wait_param, t->checkpoints};
+        engine_update(e, result->grad_norm, update);
+    } else {
+        params_zero_gradients(&e->model.params, &e->run);
+    }
+    p->step++;
+    p->sequences += sequences;
+    p->tokens += sequences * t->config.sequence_length;
+    return true;
+}
+
+/* A NaN or infinite loss or gradient: the update was left out; goes on only as often as the config allows. */
+static bool accept(Trainer *t, const StepResult *r, Error *error) {
+    if (r->finite) {
+        t->skipped_in_a_row = 0;
+        return true;
+    }
+    t->progress.skipped++;
+    log_note(t->log, "skipped", "step %lld: loss %g, gradient norm %g (data position %lld)",
+             (long long)t->progress.step, r->loss, r->grad_norm, (long long)t->progress.sequences);
+    if (++t->skipped_in_a_row <= t->config.skip_nonfinite) return true;
+    return fail(error,
+                "step %lld: loss %g, gradient norm %g; the weights are as before this step (its data ends at sequence "
+                "%lld). Lower learning_rate, or set skip_nonfinite to pass over such steps",
+                (long long)t->progress.step, r->loss, r->grad_norm, (long long)t->progress.sequences);
+}
+
+/* -- what the log says ----------------------------------------------------------------------------- */
+
+/* Load of the experts over all ranks; the worst layer's busiest expert and the experts without a token. */
+static void read_load(Trainer *t, StepLine *line) {
+    Stats *s = &t->session.engine.run.stats;
+    int64_t sums[4] = {s->routed_tokens, s->vectors_sent, s->pairs_dropped, s->extra_rounds};
+    comm_reduce_i64(t->session.world, sums, 4, REDUCE_SUM);
+    comm_reduce_i64(t->session.world, s->load, s->moe_layers * s->experts, REDUCE_SUM);
+    for (int l = 0; l < s->moe_layers; l++) {
+        int64_t most = 0, all = 0;
+        for (int i = 0; i < s->experts; i++) {
+            int64_t n = s->load[l * s->experts + i];
+            most = max_i64(most, n);
+            all += n;
+            line->dead_experts += n == 0;
+        }
+        double ratio = all ? (double)most * s->experts / (double)all : 0;
+        if (ratio > line->max_load) {
+            line->max_load = ratio;
+            line->max_load_layer = t->session.engine.model.layers - s->moe_layers + l;
+        }
+    }
+    line->vectors_sent = sums[0] ? (double)sums[1] / (double)sums[0] : 0;
+    line->dropped = sums[2];
+    line->extra_rounds = sums[3];
+}
+
+static StepLine step_line(Trainer *t, const StepResult *r, double rate, double seconds) {
+    const Config *c = &t->config;
+    const Progress *p = &t->progress;
+    double tokens = (double)(t->session.engine.data.global_sequences * c->sequence_length);
+    double elapsed = clock_seconds() - t->begin, done = (double)(p->step - t->first_step);
+    StepLine line = {.step = p->step,
+                     .stage = c->stage,
+                     .tokens = p->tokens,
+                     .loss = r->loss,
+                     .balance_expert = NAN,
+                     .balance_device = NAN,
+                     .balance_communication = NAN,
+                     .grad_norm = r->grad_norm,
+                     .learning_rate = rate,
+                     .tokens_per_second = tokens / seconds,
+                     .step_ms = seconds * 1e3,
+                     .percent_of_peak = NAN,
+                     .max_load = NAN,
+                     .vectors_sent = NAN,
+                     .memory_bytes = plan_total(&t->session.plan),
+                     .skipped = p->skipped,
+                     .eta_seconds = done > 0 ? elapsed / done * (double)(t->steps - p->step) : NAN,
+                     .show = p->step == t->steps};
+    if (t->peak > 0)
+        line.percent_of_peak = 100 * model_flops_per_token(c) * tokens / seconds / t->peak / t->session.world->size;
+    if (!t->session.engine.model.moe_layers) return line;
+    line.balance_expert = r->balance[0];
+    if (c->balance_groups > 1) line.balance_device = r->balance[1];
+    if (c->balance_groups > 1 && c->n_group > 1) line.balance_communication = r->balance[2];
+    line.max_load = 0;
+    read_load(t, &line);
+    return line;
+}
+
+/* -- now and then -------------------------------------------------------------------------------- */
+
+static bool evaluate_sets(Trainer *t, Error *error) {
+    EvalLoss losses[CONFIG_MAX_SETS];
+    int n = 0;
+    for (int i = 0; i < t->config.n_data && !t->config.synthetic_data; i++) {
+        Evaluation v;
+        if (!t->data.sets[i].validation[0]) continue;
+        if (!evaluate_shard(&v, &t->session.engine, t->data.sets[i].validation, t->config.eval_tokens, error))
+            return false;
+        losses[n++] = (EvalLoss){t->config.data[i].name, v.loss};
+    }
+    if (n) log_eval(t->log, t->progress.step, losses, n);
+    return true;
+}
+
+typedef struct { char *text; size_t used, capacity; } Text;
+
+static void collect(void *own, const char *piece, int64_t bytes) {
+    Text *t = own;
+    if (t->used + (size_t)bytes >= t->capacity) return;
+    memcpy(t->text + t->used, piece, (size_t)bytes);
+    t->text[t->used += (size_t)bytes] = 0;
+}
+
+static void print_sample(Trainer *t) {
+    const Config *c = &t->config;
+    const Tokenizer *tokenizer = t->data.tokenizer;
+    int64_t room = (int64_t)strlen(c->sample_prompt) + c->sample_tokens * tokenizer_max_bytes(tokenizer) + 1;
+    int32_t *ids = must_alloc(room, sizeof *ids);
+    int64_t n = tokenizer_encode(tokenizer, ids, c->sample_prompt, (int64_t)strlen(c->sample_prompt));
+    Text text = {must_alloc(room, 1), 0, (size_t)room};
+    if (n == 0) ids[n++] = tokenizer_eos(tokenizer);
+    collect(&text, c->sample_prompt, (int64_t)strlen(c->sample_prompt));
+    SampleRule rule = {.temperature = c->temperature, .top_p = c->top_p, .top_k = c->top_k, .seed = (uint64_t)c->seed,
+                       .new_tokens = c->sample_tokens, .eos = tokenizer_eos(tokenizer)};
+    watchdog_section("sample", 600);
+    sample_text(&t->session.engine, tokenizer, ids, n, rule, collect, &text);
+    log_sample(t->log, t->progress.step, text.text);
+    free(text.text);
+    free(ids);
+}
+
+/* Looks whether the save behind training has ended. A failed one is told and tried again at the next occasion;
+ * several in a row end the run. */
+static bool poll_save(Trainer *t, bool wait, Error *error) {
+    int64_t saved = -1;
+    double seconds = 0;
+    Error why = {0};
+    if (!t->checkpoints) return true;
+    if (!checkpoint_save_poll(t->checkpoints, wait, &saved, &seconds, &why)) {
+        log_note(t->log, "not saved", "%s; training goes on", why.text);
+        if (++t->failed_saves >= FAILED_SAVES_MOST)
+            return fail(error, "%d saves in a row failed, the last because: %s", t->failed_saves, why.text);
+        return true;
+    }
+    if (saved < 0) return true;
+    t->failed_saves = 0;
+    if (why.text[0]) log_note(t->log, "saved", "%s", why.text);
+    int64_t bytes = checkpoint_bytes(&t->session.engine.model.params, &t->session.engine.run, NULL);
+    log_saved(t->log, saved, bytes, seconds, 100 * seconds / fmax(clock_seconds() - t->begin, seconds));
+    return true;
+}
+
+static bool save(Trainer *t, Error *error) {
+    Error why = {0};
+    if (!t->checkpoints || !poll_save(t, true, error)) return !t->checkpoints;
+    watchdog_section("save", 300);
+    if (checkpoint_save_start(t->checkpoints, &t->progress, t->config_text, &why)) return true;
+    log_note(t->log, "not saved", "%s; training goes on", why.text);
+    if (++t->failed_saves < FAILED_SAVES_MOST) return true;
+    return fail(error, "%d saves in a row failed, the last because: %s", t->failed_saves, why.text);
+}
+
+static bool every(int64_t steps, int64_t step) { return steps > 0 && step % steps == 0; }
+
+/* After step t->progress.step. */
+static bool between_steps(Trainer *t, bool last, Error *error) {
+    const Config *c = &t->config;
+    int64_t step = t->progress.step;
+    if (!poll_save(t, false, error)) return false;
+    if ((every(c->eval_steps, step) || last) && !evaluate_sets(t, error)) return false;
+    if ((every(c->sample_steps, step) || (last && c->sample_steps)) && !c->synthetic_data) print_sample(t);
+    if (!every(c->save_steps, step) && !last) return true;
+    return save(t, error) && (!last || poll_save(t, true, error));
+}
+
+bool print_first_loss(Trainer *t, Error *error) {
+    Engine *e = &t->session.engine;
+    int64_t n = min_i64(config_batch_at(&t->config, 0), e->use.micro * t->session.world->size);
+    bool ok = stepdata_fill(&e->data, &e->run, t->progress.sequences, n, fill_from_loader, t->data.loader, error);
+    if (!agree(t->session.world, ok, error)) return false;
+    stepdata_count(&e->data, &e->run);
+    double loss = engine_evaluate(e) / (double)max_i64(e->data.global_tokens, 1);
+    if (*t->config.init_from) log_line("check", "loss before training %.3f (usual for published weights 1.5-3)", loss);
+    else
+        log_line("check", "loss before training %.3f (random weights: ln %lld = %.3f)", loss,
+                 (long long)t->config.vocab_size, log((double)t->config.vocab_size));
+    return true;
+}
+
+/* -- the loop --------------------------------------------------------------------------------------- */
+
+/* The number of a signal that any rank got, so that all stop after the same step. */
+static int signal_anywhere(Trainer *t) {
+    int64_t number = signals_pending();
+    comm_reduce_i64(t->session.world, &number, 1, REDUCE_MAX);
+    return (int)number;
+}
+
+static int stop_early(Trainer *t, int number, Error *error) {
+    bool ok = save(t, error) && poll_save(t, true, error);
+    log_note(t->log, "stopped", "%s after step %lld; the same command goes on from there", signals_name(number),
+             (long long)t->progress.step);
+    return ok ? EXIT_RETRY : EXIT_IO;
+}
+
+int train_loop(Trainer *t, Error *error) {
+    t->begin = clock_seconds();
+    t->first_step = t->progress.step;
+    while (t->progress.step < t->steps) {
+        StepResult result;
+        double begin = clock_seconds(), rate;
+        watchdog_step(t->progress.step + 1);
+        if (!train_step(t, &result, &rate, error)) return EXIT_INPUT;
+        double seconds = clock_seconds() - begin;
+        if (t->progress.step % t->config.logging_steps == 0 || t->progress.step == t->steps) {
+            StepLine line = step_line(t, &result, rate, seconds);
+            log_step(t->log, &line);
+        }
+        if (!accept(t, &result, error)) return EXIT_NUMERIC;
+        int number = signal_anywhere(t);
+        if (number) return stop_early(t, number, error);
+        if (!between_steps(t, t->progress.step == t->steps, error)) return EXIT_IO;
+    }
+    return EXIT_DONE;
+}

@@ -1,0 +1,178 @@
+/* trainer.c - opening and closing of a training run, and the command itself. */
+#include "train/trainer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "launch/launcher.h"
+#include "launch/signals.h"
+#include "launch/watchdog.h"
+#include "train/agree.h"
+#include "train/peak.h"
+
+static bool load_config(Trainer *t, const CommandLine *line, Error *error) {
+    char *warnings = NULL;
+    bool ok = config_load(&t->config, line->input[0], line->override, line->n_override, line->ranks, &warnings, error);
+    if (ok && warnings && *warnings && base_rank == 0) fprintf(stderr, "%s", warnings);
+    free(warnings);
+    return ok && setup_tokenizer(&t->config, &t->data.tokenizer, error);
+}
+
+/* What a resumed run may not change is refused; what it may is printed. */
+static bool check_resume(Trainer *t, Error *error) {
+    char *text = NULL, *changes = NULL;
+    Config old = {0};
+    bool ok = checkpoint_read_config(t->folder.resume, &text, &t->progress, error) &&
+              config_parse_dump(&old, text, error) && config_resume_check(&old, &t->config, &changes, error);
+    if (ok) log_line("resume", "%s", t->folder.resume);
+    if (ok && changes && *changes) log_line("changed", "since the checkpoint: %s", changes);
+    free(text);
+    free(changes);
+    config_free(&old);
+    return ok;
+}
+
+static bool load_weights(Trainer *t, Error *error) {
+    ModelPath model;
+    if (t->folder.resume[0]) {
+        model = (ModelPath){.kind = MODEL_CHECKPOINT};
+        snprintf(model.path, sizeof model.path, "%s", t->folder.resume);
+        return session_load(&t->session, &model, &t->progress, error);
+    }
+    if (!*t->config.init_from) {
+        params_init_random(&t->session.engine.model.params, &t->session.engine.run);
+        return true;
+    }
+    Progress of_source; /* another run's: this one starts at its own first step */
+    return model_find(t->config.init_from, &model, error) && session_load(&t->session, &model, &of_source, error);
+}
+
+static void count_steps(Trainer *t) {
+    const Config *c = &t->config;
+    t->steps = config_steps(c, loader_sequences_per_epoch(t->data.loader));
+    t->tokens = 0;
+    for (int64_t s = 0; s < t->steps; s++) t->tokens += config_batch_at(c, t->tokens) * c->sequence_length;
+}
+
+static bool disk_fits(const Trainer *t, Error *error) {
+    struct statvfs st;
+    double bytes = 1.05 * (double)checkpoint_bytes(&t->session.engine.model.params, &t->session.engine.run, NULL);
+    if (statvfs(t->folder.path, &st)) return true; /* the save itself will tell */
+    double there = (double)st.f_bavail * (double)st.f_frsize, all = bytes * (double)(t->config.save_total_limit + 1);
+    char need[32], have[32];
+    if (bytes > there)
+        return fail(error, "a checkpoint takes %s and %s has %s free; make room, or set another output_dir",
+                    format_bytes(need, bytes), t->folder.path, format_bytes(have, there));
+    if (all > there && base_rank == 0)
+        fprintf(stderr, "dsv2: warning: save_total_limit %lld and one in the making take %s, %s has %s free\n",
+                (long long)t->config.save_total_limit, format_bytes(need, all), t->folder.path,
+                format_bytes(have, there));
+    return true;
+}
+
+static bool open_folder(Trainer *t, bool fresh, Error *error) {
+    Comm *world = t->session.world;
+    if (!*t->config.output_dir) return fail(error, "output_dir is not set; say where the run's folder shall be");
+    if (!run_folder_open(&t->folder, &t->config, fresh, world, error)) return false;
+    return !t->folder.resume[0] || agree(world, check_resume(t, error), error);
+}
+
+static bool open_log(Trainer *t, Error *error) {
+    if (base_rank) return true;
+    const Config *c = &t->config;
+    LogOptions options = {.folder = t->folder.path,
+                          .resume_step = t->progress.step,
+                          .ranks = t->session.world->size,
+                          .columns = launch_terminal_columns()};
+    if (config_moe_layers(c)) options.vectors_bound = (int)exchange_bound(c, (int)c->ep);
+    char *origins = config_dump(c, true);
+    bool ok = run_folder_write(&t->folder, "config.yaml", origins, error);
+    free(origins);
+    t->log = ok ? log_open(&options, error) : NULL;
+    return t->log != NULL;
+}
+
+static bool open_weights(Trainer *t, const CommandLine *line, Error *error) {
+    Session *s = &t->session;
+    if (!open_folder(t, line->fresh, error) || !setup_data(&t->data, &t->config, s->world, error)) return false;
+    count_steps(t);
+    t->config_text = config_dump(&t->config, false);
+    if (!load_weights(t, error)) return false;
+    if (s->engine.use.optimizer) {
+        t->checkpoints = checkpoint_open(t->folder.checkpoints, &s->engine.model.params, &s->engine.run, error);
+        if (!t->checkpoints || !agree(s->world, disk_fits(t, error), error)) return false;
+    }
+    return agree(s->world, open_log(t, error), error);
+}
+
+bool trainer_open(Trainer *t, const CommandLine *line, int *code, Error *error) {
+    *t = (Trainer){.folder = {.lock = -1}};
+    *code = EXIT_USAGE;
+    if (!load_config(t, line, error) ||
+        !session_open(&t->session, &t->config, engine_use_training(&t->config), error)) return false;
+    watchdog_open(t->session.world, t->config.watchdog_seconds);
+    signals_open();
+    *code = EXIT_INPUT;
+    if (!open_weights(t, line, error)) return false;
+    t->peak = peak_flops(t->session.device, t->session.engine.run.dtype);
+    return true;
+}
+
+void trainer_close(Trainer *t) {
+    checkpoint_close(t->checkpoints);
+    log_close(t->log);
+    watchdog_close();
+    run_folder_close(&t->folder);
+    setup_data_close(&t->data);
+    session_close(&t->session);
+    free(t->config_text);
+    config_free(&t->config);
+}
+
+/* What would run, without a folder, data or weights. */
+static int dry_run(const CommandLine *line) {
+    Trainer t = {0};
+    Error error = {0};
+    Plan plan;
+    bool ok = load_config(&t, line, &error) &&
+              engine_plan(&plan, &t.config, 0, line->ranks, engine_use_training(&t.config), &error);
+    if (ok && base_rank == 0) {
+        char *text = config_dump(&t.config, true);
+        printf("%s", text);
+        banner_memory(&plan);
+        free(text);
+    }
+    if (!ok && base_rank == 0) fprintf(stderr, "dsv2: %s\n", error.text);
+    setup_data_close(&t.data);
+    config_free(&t.config);
+    return ok ? EXIT_DONE : EXIT_USAGE;
+}
+
+static int train(Trainer *t, const CommandLine *line, Error *error) {
+    banner_print(t, line);
+    if (t->progress.step >= t->steps) {
+        log_line("done", "all %lld steps were taken before; to go on, raise steps, tokens or epochs", (long long)t->steps);
+        return EXIT_DONE;
+    }
+    if (t->progress.step == 0 && !print_first_loss(t, error)) return EXIT_INPUT;
+    log_stage(t->log, 1, 1, t->config.stage);
+    int code = train_loop(t, error);
+    char text[32];
+    if (code == EXIT_DONE)
+        log_line("done", "%s; next: dsv2 generate %s \"...\"", format_duration(text, clock_seconds() - t->begin),
+                 t->folder.path);
+    return code;
+}
+
+int command_train(const CommandLine *line) {
+    Trainer t;
+    Error error = {0};
+    int code;
+    if (line->dry_run) return dry_run(line);
+    if (trainer_open(&t, line, &code, &error)) code = train(&t, line, &error);
+    if (error.text[0] && base_rank == 0 && code != EXIT_DONE) fprintf(stderr, "dsv2: %s\n", error.text);
+    trainer_close(&t);
+    return code;
+}

@@ -1,0 +1,324 @@
+/* verify.c - numbers of this program beside those of another implementation: logits, loss, layer
+ * outputs and gradients of a reference file, computed as training computes them. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/safetensors.h"
+#include "train/commands.h"
+#include "train/session.h"
+#include "train/verify.h"
+
+typedef struct {           /* one reference tensor, summed over the parts that ranks compare */
+    const StTensor *ref;
+    double limit;
+    double diff2, ref2, worst, worst_at, bad; /* bad: NaN or infinite elements of ours */
+    double compared;                          /* elements */
+} Compared;
+
+typedef struct {
+    Session session;
+    Config config;
+    Safetensors *reference;
+    const StTensor *ids, *labels;
+    int64_t batch, length;
+    Compared *tensors;
+    int count;
+    bool balanced;         /* the pass with balance losses */
+} Verify;
+
+/* -- limits ------------------------------------------------------------------------------------ */
+
+static double limit_of(const char *name, bool bf16) {
+    static const struct { const char *prefix; double fp32, bf16; } limits[] = {
+        {"loss", 1e-5, 1e-2}, {"logits", 1e-5, 3e-2}, {"layer.", 1e-5, 3e-2}, {"grad", 2e-5, 1e-1}};
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
+        if (!strncmp(name, limits[i].prefix, strlen(limits[i].prefix))) return bf16 ? limits[i].bf16 : limits[i].fp32;
+    return 0;
+}
+
+static void compare(Compared *c, const double *ours, int64_t first, int64_t n, Error *error) {
+    double *ref = must_alloc(n, sizeof *ref);
+    check(safetensors_read(c->ref, F64, first, n, ref, error), "%s", error->text);
+    for (int64_t i = 0; i < n; i++) {
+        double diff = fabs(ours[i] - ref[i]);
+        if (!isfinite(ours[i])) c->bad++;
+        else c->diff2 += diff * diff;
+        c->ref2 += ref[i] * ref[i];
+        if (diff > c->worst) c->worst = diff, c->worst_at = (double)(first + i);
+    }
+    c->compared += (double)n;
+    free(ref);
+}
+
+static Compared *find(Verify *v, const char *name) {
+    for (int i = 0; i < v->count; i++)
+        if (!strcmp(v->tensors[i].ref->name, name)) return &v->tensors[i];
+    return NULL;
+}
+
+/* -- what the reference holds --------------------------------------------------------------------- */
+
+static bool shaped(const StTensor *t, int ndim, int64_t a, int64_t b, int64_t c, Error *error) {
+    int64_t want[3] = {a, b, c};
+    bool ok = t->ndim == ndim;
+    for (int i = 0; ok && i < ndim; i++) ok = t->dim[i] == want[i];
+    return ok || fail(error, "%s: %s has not the shape that this model and input_ids give it", t->file, t->name);
+}
+
+static bool read_inputs(Verify *v, const char *path, Error *error) {
+    v->reference = safetensors_open(path, error);
+    if (!v->reference) return false;
+    v->ids = safetensors_find(v->reference, "input_ids");
+    v->labels = safetensors_find(v->reference, "labels");
+    if (!v->ids || v->ids->ndim != 2 || v->ids->count == 0)
+        return fail(error, "%s: no input_ids of shape (batch, length); nothing can be computed without it", path);
+    v->batch = v->ids->dim[0];
+    v->length = v->ids->dim[1];
+    return !v->labels || shaped(v->labels, 2, v->batch, v->length, 0, error);
+}
+
+static bool known_shape(const Verify *v, const StTensor *t, Error *error) {
+    const Config *c = &v->config;
+    int layer;
+    if (!strcmp(t->name, "logits")) return shaped(t, 3, v->batch, v->length, c->vocab_size, error);
+    if (!strcmp(t->name, "loss")) return t->count == 1 || fail(error, "%s: loss is one number", t->file);
+    if (sscanf(t->name, "layer.%d.output", &layer) == 1)
+        return layer >= 0 && layer < c->num_hidden_layers ? shaped(t, 3, v->batch, v->length, c->hidden_size, error)
+                                                          : fail(error, "%s: %s: no such layer", t->file, t->name);
+    if (!strncmp(t->name, "grad.", 5) || !strncmp(t->name, "grad_balanced.", 14)) return true; /* by param, later */
+    return fail(error, "%s: %s is nothing that can be compared (logits, loss, layer.K.output, grad.NAME, "
+                       "grad_balanced.NAME)", t->file, t->name);
+}
+
+static bool list_tensors(Verify *v, Error *error) {
+    int64_t n = safetensors_count(v->reference);
+    v->tensors = must_alloc(n, sizeof *v->tensors);
+    for (int64_t i = 0; i < n; i++) {
+        const StTensor *t = safetensors_at(v->reference, i);
+        if (t == v->ids || t == v->labels) continue;
+        if (!known_shape(v, t, error)) return false;
+        if (!v->labels && (!strcmp(t->name, "loss") || !strncmp(t->name, "grad", 4)))
+            return fail(error, "%s: %s needs labels, which the file does not hold", t->file, t->name);
+        v->tensors[v->count++] = (Compared){.ref = t, .limit = limit_of(t->name, !strcmp(v->config.dtype, "bf16"))};
+    }
+    return true;
+}
+
+/* -- computing -------------------------------------------------------------------------------------- */
+
+static bool fill_row(void *own, int64_t number, StepRow row, Error *error) {
+    Verify *v = own;
+    int64_t t = v->length, first = number * t;
+    if (!safetensors_read(v->ids, I32, first, t, row.ids, error)) return false;
+    for (int64_t i = 0; i < t; i++) {
+        if (row.ids[i] < 0 || row.ids[i] >= v->config.vocab_size)
+            return fail(error, "%s: input_ids holds %d, the vocabulary has %lld", v->ids->file, row.ids[i],
+                        (long long)v->config.vocab_size);
+        row.position[i] = (int32_t)i;
+        row.first[i] = 0;
+        row.label[i] = -100;
+    }
+    /* unshifted in the file: the label of a place is the next one's */
+    return !v->labels || t < 2 || safetensors_read(v->labels, I32, first + 1, t - 1, row.label, error);
+}
+
+/* Layer outputs and logits of one micro-batch against their rows of the reference. */
+static void compare_forward(Verify *v, int64_t micro, Batch b, Error *error) {
+    Engine *e = &v->session.engine;
+    int64_t d = v->config.hidden_size, vocab = v->config.vocab_size, t = v->length;
+    double *host = must_alloc(t * max_i64(d, vocab), sizeof *host);
+    for (int64_t s = 0; s < b.sequences; s++) {
+        int64_t number = e->data.number[micro * e->data.micro + s];
+        for (int l = 0; l < e->model.layers; l++) {
+            char name[64];
+            snprintf(name, sizeof name, "layer.%d.output", l);
+            Compared *c = find(v, name);
+            if (!c) continue;
+            tensor_to_doubles(host, tensor_rows_view(e->acts.x[l + 1], s * t, t), &e->run);
+            compare(c, host, number * t * d, t * d, error);
+        }
+        Compared *c = find(v, "logits");
+        if (!c) continue;
+        head_logits(e->logits, &e->model.head, tensor_rows_view(e->acts.x[e->model.layers], s * t, t), &e->run);
+        tensor_to_doubles(host, e->logits, &e->run);
+        compare(c, host, number * t * vocab, t * vocab, error);
+    }
+    free(host);
+}
+
+static void forward_pass(Verify *v, Error *error) {
+    Engine *e = &v->session.engine;
+    for (int64_t i = 0; i < e->data.micros; i++) {
+        Batch b = stepdata_batch(&e->data, &e->run, i);
+        model_forward(&e->model, &e->acts, &b, &e->run);
+        compare_forward(v, i, b, error);
+        model_forget(&e->acts, &e->run);
+    }
+}
+
+/* Each tensor is compared by one of the ranks that hold it. */
+static bool compare_gradients(Verify *v, const char *prefix, Error *error) {
+    Engine *e = &v->session.engine;
+    for (int i = 0; i < e->model.params.count; i++) {
+        Param *p = &e->model.params.list[i];
+        if (mesh_rank(&e->run.mesh, p->sum_axis) != 0) continue;
+        double *host = must_alloc(p->rows * p->cols, sizeof *host);
+        for (int64_t u = 0; u < p->units; u++) {
+            char name[256], unit[192];
+            param_unit_name(p, u, unit);
+            snprintf(name, sizeof name, "%s%s", prefix, unit);
+            Compared *c = find(v, name);
+            if (!c) continue;
+            if (c->ref->count != p->rows * p->cols) {
+                free(host);
+                return fail(error, "%s: %s has %lld elements, the model's %lld", c->ref->file, name,
+                            (long long)c->ref->count, (long long)(p->rows * p->cols));
+            }
+            tensor_to_doubles(host, param_unit(p, p->dw, u), &e->run);
+            compare(c, host, 0, c->ref->count, error);
+        }
+        free(host);
+    }
+    return true;
+}
+
+static bool wants(const Verify *v, const char *prefix) {
+    for (int i = 0; i < v->count; i++)
+        if (!strncmp(v->tensors[i].ref->name, prefix, strlen(prefix))) return true;
+    return false;
+}
+
+/* One training step's gradients with these alphas, against the tensors with this prefix. */
+static bool gradient_pass(Verify *v, const char *prefix, bool balanced, Error *error) {
+    Engine *e = &v->session.engine;
+    Config saved = v->config;
+    if (!balanced) v->config.aux_loss_alpha = v->config.device_loss_alpha = v->config.communication_loss_alpha = 0;
+    params_zero_gradients(&e->model.params, &e->run);
+    StepResult result = engine_gradients(e);
+    v->config = saved;
+    Compared *loss = find(v, "loss");
+    if (loss && !balanced && e->run.mesh.world->rank == 0) compare(loss, &result.loss, 0, 1, error);
+    return compare_gradients(v, prefix, error);
+}
+
+/* Sums over ranks; the worst element is the worst rank's. */
+static void gather(Verify *v) {
+    Comm *world = v->session.world;
+    for (int i = 0; i < v->count; i++) {
+        Compared *c = &v->tensors[i];
+        double sums[4] = {c->diff2, c->ref2, c->bad, c->compared}, worst = c->worst, at;
+        comm_reduce_f64(world, sums, 4, REDUCE_SUM);
+        comm_reduce_f64(world, &worst, 1, REDUCE_MAX);
+        at = c->worst == worst ? c->worst_at : 0;
+        comm_reduce_f64(world, &at, 1, REDUCE_MAX);
+        c->diff2 = sums[0], c->ref2 = sums[1], c->bad = sums[2], c->compared = sums[3];
+        c->worst = worst, c->worst_at = at;
+    }
+}
+
+/* -- report ---------------------------------------------------------------------------------------- */
+
+static bool report(const Verify *v) {
+    int failed = 0;
+    printf("%-58s %10s %10s %9s %8s\n", "tensor", "rel. L2", "worst", "at", "limit");
+    for (int i = 0; i < v->count; i++) {
+        const Compared *c = &v->tensors[i];
+        double relative = c->ref2 > 0 ? sqrt(c->diff2 / c->ref2) : sqrt(c->diff2);
+        bool whole = c->compared == (double)c->ref->count, pass = whole && !c->bad && relative <= c->limit;
+        failed += !pass;
+        printf("%-58s %10.2e %10.2e %9.0f %8.0e %s", c->ref->name, relative, c->worst, c->worst_at, c->limit,
+               pass ? "PASS" : "FAIL");
+        if (!whole) printf("  no such tensor in this model");
+        if (c->bad) printf("  %.0f NaN or infinite", c->bad);
+        printf("\n");
+    }
+    printf("%d of %d tensors pass\n", v->count - failed, v->count);
+    return !failed;
+}
+
+static bool compute(Verify *v, Error *error) {
+    Engine *e = &v->session.engine;
+    if (!stepdata_fill(&e->data, &e->run, 0, v->batch, fill_row, v, error)) return false;
+    stepdata_count(&e->data, &e->run);
+    forward_pass(v, error);
+    if ((wants(v, "grad.") || wants(v, "loss")) && !gradient_pass(v, "grad.", false, error)) return false;
+    return !wants(v, "grad_balanced.") || gradient_pass(v, "grad_balanced.", true, error);
+}
+
+static bool given(const CommandLine *line, const char *key) {
+    for (int i = 0; i < line->n_override; i++)
+        if (strstr(line->override[i], key)) return true;
+    return false;
+}
+
+/* What the reference's gradients with balance losses were made with, where no key says so: the paper's
+ * coefficients; the communication loss only where tokens are limited to groups. */
+static void default_alphas(Verify *v, const CommandLine *line) {
+    Config *c = &v->config;
+    if (!c->n_routed_experts || given(line, "alpha") || given(line, "balance_groups")) return;
+    c->aux_loss_alpha = 0.003;
+    c->device_loss_alpha = 0.05;
+    c->communication_loss_alpha = c->n_group > 1 ? 0.02 : 0;
+    c->balance_groups = c->n_group > 1 ? c->n_group : c->n_routed_experts % 4 ? 1 : 4;
+}
+
+static bool configure(Verify *v, const CommandLine *line, Error *error) {
+    ModelPath model;
+    const char *override[COMMAND_OVERRIDES + 3];
+    char *warnings = NULL, shape[3][64];
+    snprintf(shape[0], 64, "sequence_length=%lld", (long long)v->length);
+    snprintf(shape[1], 64, "global_batch_size=%lld", (long long)v->batch);
+    snprintf(shape[2], 64, "micro_batch_size=%lld", (long long)ceil_div(v->batch, line->ranks));
+    int n = 0;
+    for (int i = 0; i < 3; i++)
+        if (!given(line, i == 2 ? "micro_batch_size" : "sequence_length=")) override[n++] = shape[i];
+    for (int i = 0; i < line->n_override; i++) override[n++] = line->override[i];
+    bool ok = model_find(line->input[0], &model, error) &&
+              model_config(&v->config, &model, override, n, line->ranks, &warnings, error);
+    if (ok && warnings && *warnings && base_rank == 0) fprintf(stderr, "%s\n", warnings);
+    free(warnings);
+    return ok;
+}
+
+static bool run(Verify *v, const CommandLine *line, Error *error) {
+    ModelPath model;
+    EngineUse use = {.training = true, .sequence_length = v->length, .sequences = v->batch};
+    use.micro = v->config.micro_batch_size;
+    use.logits_rows = v->length;
+    if (!model_find(line->input[0], &model, error) || !session_open(&v->session, &v->config, use, error)) return false;
+    if (base_rank == 0)
+        printf("%s beside %s: %lld x %lld tokens, %s, backend %s, %d ranks, ep %lld\n", line->input[0], line->input[1],
+               (long long)v->batch, (long long)v->length, v->config.dtype, v->config.backend, line->ranks,
+               (long long)v->config.ep);
+    if (base_rank == 0 && wants(v, "grad_balanced."))
+        printf("grad_balanced: expert %g, device %g, communication %g, %lld groups, per %s\n", v->config.aux_loss_alpha,
+               v->config.device_loss_alpha, v->config.communication_loss_alpha, (long long)v->config.balance_groups,
+               v->config.seq_aux ? "sequence" : "micro-batch");
+    if (!session_load(&v->session, &model, NULL, error) || !compute(v, error)) return false;
+    gather(v);
+    return true;
+}
+
+int verify_reference(const CommandLine *line) {
+    Verify v = {0};
+    Error error = {0};
+    int code = EXIT_INPUT;
+    bool ok = read_inputs(&v, line->input[1], &error);
+    if (ok && !configure(&v, line, &error)) ok = false, code = EXIT_USAGE;
+    if (ok) default_alphas(&v, line);
+    ok = ok && list_tensors(&v, &error) && run(&v, line, &error);
+    if (!ok && base_rank == 0) fprintf(stderr, "dsv2: %s\n", error.text);
+    if (ok) {
+        bool pass = true;
+        if (base_rank == 0) pass = report(&v);
+        pass = comm_all_agree(v.session.world, pass);
+        code = pass ? EXIT_DONE : EXIT_NUMERIC;
+    }
+    session_close(&v.session);
+    config_free(&v.config);
+    safetensors_close(v.reference);
+    free(v.tensors);
+    return code;
+}
