@@ -1,0 +1,15 @@
+/* validate.h - what the rules of validate.c and validate_run.c share. Used inside configs/ only. */
+#pragma once
+#include "configs/keys.h"
+
+enum { TOKENIZER_BYTES_SIZE = 258, MAX_MICRO_BATCH = 8, MAX_RAMP_STEPS = 10000000 };
+
+#define LL(value) ((long long)(value))
+
+const Node *key_origin(const Config *, const char *path);              /* NULL = default */
+const char *key_place(const Config *, const char *path, char to[256]); /* file and line, for messages */
+/* A broken rule: names where the key was set; always false. */
+bool bad(Error *, const Config *, const char *path, const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* What training needs besides a model and a layout (validate_run.c). */
+bool validate_run(Config *, int64_t ranks, char **warnings, Error *);

@@ -1,0 +1,269 @@
+/* validate_run.c - rules of a training run: start, length, schedule, data, and keys that another key
+ * switches off. */
+#include "configs/validate.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* -- run ------------------------------------------------------------------------------------- */
+
+static bool check_start(const Config *c, Error *error) {
+    if (*c->init && *c->init_from)
+        return bad(error, c, "init_from", "init and init_from are both set; keep one of them");
+    if (!*c->init && !*c->init_from)
+        return bad(error, c, "init", "neither init nor init_from is set; write `init: random` or `init_from: MODEL`");
+    if (!*c->output_dir) return bad(error, c, "output_dir", "output_dir is not set; write `output_dir: runs/NAME`");
+    if (*c->init && c->initializer_range == 0)
+        return bad(error, c, "model.initializer_range",
+                   "initializer_range 0 makes all new weights 0, which cannot learn");
+    return true;
+}
+
+/* Two ways to say how long: the weaker word is the one to take back. */
+static bool both_lengths(const Config *c, const char *one, const char *two, Error *error) {
+    const bool said_now = key_origin(c, one)->override > 0;
+    const char *keep = said_now ? one : two, *remove = said_now ? two : one;
+    char at[256];
+    return bad(error, c, keep,
+               "%s and %s (%s) are both set, and only one can say how long to train; take the other back "
+               "with %s=null",
+               keep, remove, key_place(c, remove, at), remove);
+}
+
+static bool check_length(const Config *c, Error *error) {
+    static const char *const paths[] = {"steps", "tokens", "epochs"};
+    const bool set[] = {c->steps > 0, c->tokens > 0, c->epochs > 0};
+    const char *first = NULL;
+    for (int i = 0; i < 3; i++) {
+        if (set[i] && first) return both_lengths(c, first, paths[i], error);
+        if (set[i]) first = paths[i];
+    }
+    if (!first) return bad(error, c, "steps", "none of steps, tokens, epochs is set; say how long to train");
+    if (c->synthetic_data && c->epochs > 0)
+        return bad(error, c, "epochs", "epochs with synthetic_data: random tokens have no end; set steps instead");
+    if (c->sequence_length > c->max_position_embeddings)
+        return bad(error, c, "sequence_length",
+                   "sequence_length %lld is more than max_position_embeddings %lld; lower it, or raise "
+                   "model.max_position_embeddings (with rope_scaling, when the model was trained shorter)",
+                   LL(c->sequence_length), LL(c->max_position_embeddings));
+    return true;
+}
+
+/* -- batch and learning rate ----------------------------------------------------------------- */
+
+static bool check_ramp(const Config *c, Error *error) {
+    if (!c->batch_ramp_start != !c->batch_ramp_tokens)
+        return bad(error, c, c->batch_ramp_start ? "batch_ramp.start" : "batch_ramp.tokens",
+                   "batch_ramp needs both start and tokens; set the other, or remove this one");
+    if (c->batch_ramp_start > c->global_batch_size)
+        return bad(error, c, "batch_ramp.start",
+                   "batch_ramp.start %lld is more than global_batch_size %lld, to which the batch grows",
+                   LL(c->batch_ramp_start), LL(c->global_batch_size));
+    double steps =
+        (double)c->batch_ramp_tokens / ((double)max_i64(c->batch_ramp_start, 1) * (double)c->sequence_length);
+    if (steps > MAX_RAMP_STEPS)
+        return bad(error, c, "batch_ramp.tokens", "batch_ramp.tokens %lld takes over %d steps; lower it",
+                   LL(c->batch_ramp_tokens), MAX_RAMP_STEPS);
+    if (c->tokens && c->batch_ramp_tokens > c->tokens)
+        return bad(error, c, "batch_ramp.tokens", "batch_ramp.tokens %lld is more than the %lld tokens of the run",
+                   LL(c->batch_ramp_tokens), LL(c->tokens));
+    return true;
+}
+
+static bool check_step_decay(const Config *c, Error *error) {
+    const RealList *at = &c->lr_step_at;
+    if (strcmp(c->lr_scheduler_type, "step")) return true;
+    if (!at->count) return bad(error, c, "lr_step_at", "lr_step_at is empty; give fractions such as [0.6, 0.9]");
+    for (int i = 0; i < at->count; i++)
+        if (at->value[i] <= (i ? at->value[i - 1] : 0) || at->value[i] >= 1)
+            return bad(error, c, "lr_step_at",
+                       "lr_step_at must rise between 0 and 1, such as [0.6, 0.9]; entry %d is %g", i + 1,
+                       at->value[i]);
+    return true;
+}
+
+static bool check_schedule(const Config *c, Error *error) {
+    int64_t steps = c->epochs > 0 ? INT64_MAX : config_steps(c, 0);
+    if (c->warmup_steps >= steps)
+        return bad(error, c, "warmup_steps", "warmup_steps %lld is not below the %lld steps of the run; lower it",
+                   LL(c->warmup_steps), LL(steps));
+    if (c->min_lr > c->learning_rate)
+        return bad(error, c, "min_lr", "min_lr %g is more than learning_rate %g; lower it", c->min_lr,
+                   c->learning_rate);
+    if (c->adam_beta1 >= 1 || c->adam_beta2 >= 1)
+        return bad(error, c, c->adam_beta1 >= 1 ? "adam_beta1" : "adam_beta2",
+                   "adam_beta1 %g and adam_beta2 %g must be "
+                   "below 1",
+                   c->adam_beta1, c->adam_beta2);
+    if (c->adam_epsilon <= 0)
+        return bad(error, c, "adam_epsilon", "adam_epsilon must be above 0, or weights without gradient become NaN");
+    return check_step_decay(c, error);
+}
+
+/* -- data ------------------------------------------------------------------------------------ */
+
+/* Where a key of a data set was said, or else any of its keys. */
+static const char *set_place(const Config *c, int set, const char *key, char to[256]) {
+    const Node *const *origins = c->origins->data[set], *node = origins[data_key_find(key) - data_keys];
+    for (int k = 0; k < DATA_KEY_COUNT && !node; k++) node = origins[k];
+    if (node) return node_place(node, to);
+    snprintf(to, 256, "%.255s", *c->file ? c->file : "config");
+    return to;
+}
+
+static int find_set(const Config *c, const char *name) {
+    for (int i = 0; i < c->n_data; i++)
+        if (!strcmp(c->data[i].name, name)) return i;
+    return -1;
+}
+
+static bool check_mix_name(const Config *c, int entry, Error *error) {
+    const char *name = c->mix.name[entry];
+    Nearest near = {.word = name};
+    for (int i = 0; i < entry; i++)
+        if (!strcmp(c->mix.name[i], name)) return bad(error, c, "mix", "mix names '%.60s' twice; name it once", name);
+    if (find_set(c, name) >= 0) return true;
+    for (int i = 0; i < c->n_data; i++) nearest_offer(&near, c->data[i].name);
+    if (near.best) return bad(error, c, "mix", "mix: '%.60s' is not in data; did you mean %s?", name, near.best);
+    return bad(error, c, "mix", "mix: '%.60s' is not in data; add it there, or remove it here", name);
+}
+
+static bool check_mix(const Config *c, Error *error) {
+    const RealList *mix = &c->mix;
+    bool shares = false;
+    double sum = 0;
+    for (int i = 0; i < mix->count; i++) {
+        if (!check_mix_name(c, i, error)) return false;
+        shares |= mix->value[i] != 0;
+        sum += mix->value[i];
+    }
+    for (int i = 0; i < mix->count && shares; i++)
+        if (mix->value[i] <= 0)
+            return bad(error, c, "mix", "mix: the share of '%.60s' is %g; shares are above 0", mix->name[i],
+                       mix->value[i]);
+    if (shares && fabs(sum - 1) > 1e-6)
+        return bad(error, c, "mix", "mix: the shares sum to %g; make them sum to 1", sum);
+    return true;
+}
+
+static bool check_sets(const Config *c, char **warnings, Error *error) {
+    char at[256];
+    for (int i = 0; i < c->n_data; i++) {
+        const DataSet *set = &c->data[i];
+        bool used = false;
+        if (!*set->path)
+            return fail(error, "%s: data.%s has no path; say where its files are", set_place(c, i, "path", at),
+                        set->name);
+        if (set->validation >= 1 && set->validation != floor(set->validation))
+            return fail(error, "%s: data.%s.validation %g is neither a share below 1 nor a whole number of tokens",
+                        set_place(c, i, "validation", at), set->name, set->validation);
+        for (int m = 0; m < c->mix.count; m++) used |= !strcmp(c->mix.name[m], set->name);
+        if (!used && !c->synthetic_data)
+            text_add(warnings, "%s: data.%s is not in mix; nothing uses it\n", set_place(c, i, "path", at),
+                     set->name);
+    }
+    return true;
+}
+
+static bool check_data(const Config *c, char **warnings, Error *error) {
+    if (!c->synthetic_data && !c->mix.count)
+        return bad(error, c, "mix", "mix is not set; name the data sets to train on, such as `mix: [%s]`",
+                   c->n_data ? c->data[0].name : "NAME");
+    if (!c->synthetic_data && !strcmp(c->tokenizer, "bytes") && c->vocab_size < TOKENIZER_BYTES_SIZE)
+        return bad(error, c, "model.vocab_size",
+                   "vocab_size %lld is less than the %d tokens of tokenizer bytes; raise it", LL(c->vocab_size),
+                   TOKENIZER_BYTES_SIZE);
+    return check_mix(c, error) && check_sets(c, warnings, error);
+}
+
+/* -- keys that another key switches off ------------------------------------------------------ */
+
+static bool has_validation(const Config *c) {
+    for (int i = 0; i < c->n_data; i++)
+        if (c->data[i].validation > 0 && !c->synthetic_data) return true;
+    return false;
+}
+
+static bool is_said(const Config *c, const char *path) {
+    const Key *key = key_find(path);
+    const Node *node = key_origin(c, path);
+    Value value;
+    if (!node || (node->file && !node->line)) return false; /* published files hold idle fields */
+    value_default(key, &value, &c->origins->pool);
+    char *now = value_format(key, key_value(key, c)), *usual = value_format(key, &value);
+    bool said = strcmp(now, usual) != 0;
+    free(now);
+    free(usual);
+    return said;
+}
+
+/* On the command line somebody just asked for it: an error. In a file it may serve a variant: a warning. */
+static bool report_idle(const Config *c, const char *path, const char *needs, char **warnings, Error *error) {
+    char at[256];
+    if (!is_said(c, path)) return true;
+    if (key_origin(c, path)->override) return bad(error, c, path, "%s has no effect without %s", path, needs);
+    text_add(warnings, "%s: %s has no effect without %s\n", key_place(c, path, at), path, needs);
+    return true;
+}
+
+static bool check_idle(const Config *c, char **warnings, Error *error) {
+    const bool yarn = !strcmp(c->rope_type, "yarn"), moe = c->n_routed_experts > 0, dropping = c->token_dropping;
+    const bool adamw = !strcmp(c->optimizer, "adamw"), stepwise = !strcmp(c->lr_scheduler_type, "step");
+    const bool falls = !strcmp(c->lr_scheduler_type, "linear") || !strcmp(c->lr_scheduler_type, "cosine");
+    const struct {
+        const char *path;
+        bool active;
+        const char *needs;
+    } rules[] = {
+        {"model.rope_scaling.factor", yarn, "model.rope_scaling.type yarn"},
+        {"model.rope_scaling.original_max_position_embeddings", yarn, "model.rope_scaling.type yarn"},
+        {"model.rope_scaling.beta_fast", yarn, "model.rope_scaling.type yarn"},
+        {"model.rope_scaling.beta_slow", yarn, "model.rope_scaling.type yarn"},
+        {"model.rope_scaling.mscale", yarn, "model.rope_scaling.type yarn"},
+        {"model.rope_scaling.mscale_all_dim", yarn, "model.rope_scaling.type yarn"},
+        {"model.num_experts_per_tok", moe, "n_routed_experts"},
+        {"model.moe_intermediate_size", moe, "n_routed_experts"},
+        {"model.aux_loss_alpha", moe, "n_routed_experts"},
+        {"model.routed_scaling_factor", moe && !(c->norm_topk_prob && c->num_experts_per_tok > 1),
+         moe ? "norm_topk_prob false (normalised weights are not scaled)" : "n_routed_experts"},
+        {"layout.expert_capacity_factor", moe, "n_routed_experts"},
+        {"balance.capacity_factor", dropping, "token_dropping"},
+        {"balance.protected_sequences", dropping, "token_dropping"},
+        {"min_lr", falls, "lr_scheduler_type linear or cosine"},
+        {"lr_step_at", stepwise, "lr_scheduler_type step"},
+        {"lr_step_factor", stepwise, "lr_scheduler_type step"},
+        {"learning_rate", adamw, "optimizer adamw"},
+        {"weight_decay", adamw, "optimizer adamw"},
+        {"max_grad_norm", adamw, "optimizer adamw"},
+        {"warmup_steps", adamw, "optimizer adamw"},
+        {"eval_steps", has_validation(c), "validation in a data set"},
+        {"eval_tokens", has_validation(c), "validation in a data set"},
+        {"sample_prompt", c->sample_steps > 0, "sample_steps"},
+        {"sample_tokens", c->sample_steps > 0, "sample_steps"},
+        {"mix", !c->synthetic_data, "synthetic_data false"},
+    };
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        if (!rules[i].active && !report_idle(c, rules[i].path, rules[i].needs, warnings, error)) return false;
+    return true;
+}
+
+static void warn_idle_ranks(const Config *c, int64_t n, char **warnings) {
+    char at[256];
+    int64_t micro_batches = ceil_div(c->global_batch_size, c->micro_batch_size);
+    if (micro_batches < n)
+        text_add(warnings,
+                 "%s: global_batch_size %lld makes %lld micro-batches of %lld for %lld ranks; %lld ranks have "
+                 "no sequences\n",
+                 key_place(c, "global_batch_size", at), LL(c->global_batch_size), LL(micro_batches),
+                 LL(c->micro_batch_size), LL(n), LL(n - micro_batches));
+}
+
+bool validate_run(Config *c, int64_t ranks, char **warnings, Error *error) {
+    if (!check_start(c, error) || !check_length(c, error) || !check_ramp(c, error) || !check_schedule(c, error) ||
+        !check_data(c, warnings, error) || !check_idle(c, warnings, error))
+        return false;
+    warn_idle_ranks(c, ranks, warnings);
+    return true;
+}
