@@ -65,8 +65,7 @@ static void philox(uint32_t counter[4], uint32_t key0, uint32_t key1) {
 }
 
 static void philox_block(uint32_t out[4], uint64_t seed, uint64_t stream, uint64_t index) {
-    uint32_t counter[4] = {(uint32_t)index, (uint32_t)(index >> 32), (uint32_t)stream,
-                           (uint32_t)(stream >> 32)};
+    uint32_t counter[4] = {(uint32_t)index, (uint32_t)(index >> 32), (uint32_t)stream, (uint32_t)(stream >> 32)};
     philox(counter, (uint32_t)seed, (uint32_t)(seed >> 32));
     memcpy(out, counter, sizeof counter);
 }

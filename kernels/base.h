@@ -15,8 +15,7 @@ enum { EXIT_DONE = 0, EXIT_USAGE = 2, EXIT_INPUT = 65, EXIT_NUMERIC = 70, EXIT_I
 #define check(condition, ...) ((condition) ? (void)0 : die(__FILE__, __LINE__, __VA_ARGS__))
 
 /* Prints "rank R: file:line: message" and ends every rank with EXIT_NUMERIC's neighbour 1. */
-void die(const char *file, int line, const char *format, ...)
-    __attribute__((format(printf, 3, 4), noreturn));
+void die(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4), noreturn));
 
 /* Ends the job in an orderly way for a reason that is no bug: prints the message once, exits with code. */
 void stop_job(int code, const char *format, ...) __attribute__((format(printf, 2, 3), noreturn));
@@ -26,7 +25,9 @@ extern int base_rank;
 extern void (*base_abort)(int code);
 
 /* The message of something that failed on somebody's input: file, place, cause, what to do. */
-typedef struct { char text[1024]; } Error;
+typedef struct {
+    char text[1024];
+} Error;
 
 /* Sets the message; always returns false, so that `return fail(error, ...)` reads well. */
 bool fail(Error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -20,7 +20,9 @@ typedef struct {
 } DeviceOps;
 
 /* What a plan device counts while it computes nothing. */
-typedef struct { double flops, bytes; } Work;
+typedef struct {
+    double flops, bytes;
+} Work;
 
 struct Device {
     const DeviceOps *ops;
@@ -29,7 +31,7 @@ struct Device {
     void *own;               /* the backend's state */
     int64_t workspace_bytes; /* held by the backend for its kernels' temporary blocks */
     int threads;
-    Work work;               /* plan only */
+    Work work; /* plan only */
 };
 
 /* Opens the backend of that name; a plan device stands in for `plan_for`. Returns NULL for a

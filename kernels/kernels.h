@@ -11,11 +11,11 @@ typedef struct {
 } RouterRule;
 
 typedef struct {
-    int groups;              /* device groups D: blocks of E / D experts */
-    int topk_group;          /* M of the communication loss: devices a token may be sent to */
+    int groups;     /* device groups D: blocks of E / D experts */
+    int topk_group; /* M of the communication loss: devices a token may be sent to */
     double alpha_expert, alpha_device, alpha_communication;
-    double gradient_scale;   /* slope: share of the objective one pool has (1 / global pools ...) */
-    double pool_weight;      /* loss: sequences a pool stands for */
+    double gradient_scale; /* slope: share of the objective one pool has (1 / global pools ...) */
+    double pool_weight;    /* loss: sequences a pool stands for */
 } BalanceRule;
 
 typedef struct {
@@ -24,7 +24,7 @@ typedef struct {
     double gradient_scale;           /* of clipping */
 } AdamwRule;
 
-#define KERNEL(name, args) void (*name) args;
+#define KERNEL(name, args) void(*name) args;
 struct Kernels {
 #include "kernels/kernels.def"
 };

@@ -6,8 +6,8 @@ int64_t dtype_bytes(Dtype dtype) {
 }
 
 const char *dtype_name(Dtype dtype) {
-    static const char *const name[] = {[F64] = "f64", [F32] = "f32", [BF16] = "bf16",
-                                       [I32] = "i32", [I64] = "i64", [U8] = "u8", [U16] = "u16"};
+    static const char *const name[] = {
+        [F64] = "f64", [F32] = "f32", [BF16] = "bf16", [I32] = "i32", [I64] = "i64", [U8] = "u8", [U16] = "u16"};
     return name[dtype];
 }
 
@@ -42,22 +42,19 @@ static Tensor view(Tensor t, int64_t offset, int64_t rows, int64_t cols) {
 }
 
 Tensor tensor_rows_view(Tensor t, int64_t first, int64_t count) {
-    check(first >= 0 && count >= 0 && first + count <= tensor_rows(t),
-          "rows %lld + %lld of a tensor of %lld", (long long)first, (long long)count,
-          (long long)tensor_rows(t));
+    check(first >= 0 && count >= 0 && first + count <= tensor_rows(t), "rows %lld + %lld of a tensor of %lld",
+          (long long)first, (long long)count, (long long)tensor_rows(t));
     return view(t, first * t.row_stride, count, tensor_cols(t));
 }
 
 Tensor tensor_cols_view(Tensor t, int64_t first, int64_t count) {
-    check(first >= 0 && count >= 0 && first + count <= tensor_cols(t),
-          "columns %lld + %lld of a tensor of %lld", (long long)first, (long long)count,
-          (long long)tensor_cols(t));
+    check(first >= 0 && count >= 0 && first + count <= tensor_cols(t), "columns %lld + %lld of a tensor of %lld",
+          (long long)first, (long long)count, (long long)tensor_cols(t));
     return view(t, first, tensor_rows(t), count);
 }
 
 Tensor tensor_reshape(Tensor t, int64_t rows, int64_t cols) {
-    check(tensor_contiguous(t) && rows * cols == tensor_count(t),
-          "cannot see (%lld, %lld) as (%lld, %lld)", (long long)tensor_rows(t),
-          (long long)tensor_cols(t), (long long)rows, (long long)cols);
+    check(tensor_contiguous(t) && rows * cols == tensor_count(t), "cannot see (%lld, %lld) as (%lld, %lld)",
+          (long long)tensor_rows(t), (long long)tensor_cols(t), (long long)rows, (long long)cols);
     return tensor_2d(t.data, t.dtype, rows, cols);
 }

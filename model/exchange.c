@@ -137,8 +137,10 @@ void exchange_plan(Route *r, const ExchangeShape *s, Tensor expert, Run *run) {
     r->send_round = host(run, ep * s->max_rounds, sizeof *r->send_round);
     r->recv_round = host(run, ep * s->max_rounds, sizeof *r->recv_round);
     run->k->read_experts(run->device, r->ids, expert, s->experts);
-    if (ep == 1) list_all(r);
-    else list_sends(r, ep);
+    if (ep == 1)
+        list_all(r);
+    else
+        list_sends(r, ep);
     exchange_slots(r, run, ep);
     agree_rounds(r, run, ep);
 }

@@ -24,20 +24,55 @@ static const Shape shapes[] = {
 };
 
 static Config config_of(const Shape *s) {
-    Config c = {.vocab_size = 37, .hidden_size = 12, .intermediate_size = 14, .num_hidden_layers = 3,
-                .num_attention_heads = 3, .num_key_value_heads = 3, .q_lora_rank = s->q_lora, .kv_lora_rank = 7,
-                .qk_nope_head_dim = 5, .qk_rope_head_dim = 4, .v_head_dim = 6, .n_routed_experts = s->experts,
-                .n_shared_experts = s->shared, .num_experts_per_tok = s->top_k, .moe_intermediate_size = 5,
-                .first_k_dense_replace = s->first_dense, .moe_layer_freq = s->freq, .n_group = s->groups,
-                .topk_group = s->topk_group, .scoring_func = "softmax", .norm_topk_prob = s->norm,
-                .routed_scaling_factor = 2.5, .rope_theta = 10000, .rope_type = s->yarn ? "yarn" : "none",
-                .rope_factor = 40, .rope_original_max = 16, .rope_beta_fast = 32, .rope_beta_slow = 1,
-                .rope_mscale = 1, .rope_mscale_all_dim = 0.707, .rms_norm_eps = 1e-5, .initializer_range = 0.3,
-                .aux_loss_alpha = 0.3, .seq_aux = s->seq_aux, .device_loss_alpha = 0.5,
-                .communication_loss_alpha = s->groups > 1 ? 0.2 : 0, .balance_groups = s->groups,
-                .token_dropping = s->drop, .capacity_factor = 0.9, .protected_sequences = 0.3, .ep = 1,
-                .expert_capacity_factor = s->capacity, .seed = 3, .dtype = "fp32", .backend = "ref",
-                .adam_beta1 = 0.9, .adam_beta2 = 0.95, .adam_epsilon = 1e-8, .max_grad_norm = 1};
+    Config c = {.vocab_size = 37,
+                .hidden_size = 12,
+                .intermediate_size = 14,
+                .num_hidden_layers = 3,
+                .num_attention_heads = 3,
+                .num_key_value_heads = 3,
+                .q_lora_rank = s->q_lora,
+                .kv_lora_rank = 7,
+                .qk_nope_head_dim = 5,
+                .qk_rope_head_dim = 4,
+                .v_head_dim = 6,
+                .n_routed_experts = s->experts,
+                .n_shared_experts = s->shared,
+                .num_experts_per_tok = s->top_k,
+                .moe_intermediate_size = 5,
+                .first_k_dense_replace = s->first_dense,
+                .moe_layer_freq = s->freq,
+                .n_group = s->groups,
+                .topk_group = s->topk_group,
+                .scoring_func = "softmax",
+                .norm_topk_prob = s->norm,
+                .routed_scaling_factor = 2.5,
+                .rope_theta = 10000,
+                .rope_type = s->yarn ? "yarn" : "none",
+                .rope_factor = 40,
+                .rope_original_max = 16,
+                .rope_beta_fast = 32,
+                .rope_beta_slow = 1,
+                .rope_mscale = 1,
+                .rope_mscale_all_dim = 0.707,
+                .rms_norm_eps = 1e-5,
+                .initializer_range = 0.3,
+                .aux_loss_alpha = 0.3,
+                .seq_aux = s->seq_aux,
+                .device_loss_alpha = 0.5,
+                .communication_loss_alpha = s->groups > 1 ? 0.2 : 0,
+                .balance_groups = s->groups,
+                .token_dropping = s->drop,
+                .capacity_factor = 0.9,
+                .protected_sequences = 0.3,
+                .ep = 1,
+                .expert_capacity_factor = s->capacity,
+                .seed = 3,
+                .dtype = "fp32",
+                .backend = "ref",
+                .adam_beta1 = 0.9,
+                .adam_beta2 = 0.95,
+                .adam_epsilon = 1e-8,
+                .max_grad_norm = 1};
     c.topk_method = s->groups > 1 ? "group_limited_greedy" : "greedy";
     c.recompute = s->recompute ? "block" : "none";
     return c;
@@ -55,7 +90,12 @@ static bool fill(void *own, int64_t number, StepRow row, Error *error) {
     return true;
 }
 
-typedef struct { Engine engine; Device *device; Comm *world; Config config; } Rig;
+typedef struct {
+    Engine engine;
+    Device *device;
+    Comm *world;
+    Config config;
+} Rig;
 
 static EngineUse rig_use(void) {
     return (EngineUse){.training = true, .sequence_length = 9, .micro = 2, .sequences = 3, .dtype = F64};
@@ -139,8 +179,8 @@ static void test_gradients(void) {
         Params *params = &r.engine.model.params;
         for (int i = 0; i < params->count; i++) {
             double slope = nudge(&params->list[i], i, 0), measured = measure(&r, &params->list[i], i);
-            expect(fabs(slope - measured) <= 1e-7 * fmax(fabs(measured), 0.01), "%s %s: gradient %.12g, measured %.12g",
-                   shapes[s].name, params->list[i].pattern, slope, measured);
+            expect(fabs(slope - measured) <= 1e-7 * fmax(fabs(measured), 0.01),
+                   "%s %s: gradient %.12g, measured %.12g", shapes[s].name, params->list[i].pattern, slope, measured);
         }
         rig_close(&r);
     }

@@ -10,7 +10,8 @@
 double model_flops_per_token(const Config *c) {
     double weights = (double)(config_parameters_activated(c) - c->vocab_size * c->hidden_size);
     double dims = (double)(c->qk_nope_head_dim + c->qk_rope_head_dim + c->v_head_dim);
-    double attention = (double)(c->num_hidden_layers * c->num_attention_heads) * dims * (double)c->sequence_length / 2;
+    double attention =
+        (double)(c->num_hidden_layers * c->num_attention_heads) * dims * (double)c->sequence_length / 2;
     return 6 * (weights + attention);
 }
 
@@ -27,7 +28,8 @@ static void print_model(const Trainer *t) {
              format_commas(total, config_parameters(c)), format_commas(activated, config_parameters_activated(c)),
              strcmp(c->rope_type, "yarn") ? "" : "; YaRN");
     int experts = config_moe_layers(c), ranks = t->session.world->size;
-    if (!experts) log_line("layout", "dp %d; a dense model", ranks);
+    if (!experts)
+        log_line("layout", "dp %d; a dense model", ranks);
     else
         log_line("layout", "dp %d, ep %lld (%lld experts a rank and layer)", ranks, (long long)c->ep,
                  (long long)(c->n_routed_experts / c->ep));
@@ -41,8 +43,9 @@ void banner_memory(const Plan *p) {
     const double gib = 0x1p30;
     const ArenaBytes *a = &p->arenas;
     int64_t other = a->state - p->weights - p->gradients - p->optimizer;
-    log_line("memory", "GiB/rank: weights %.3f grads %.3f adam %.3f other %.3f acts %.3f scratch %.3f exchange %.3f host "
-                       "%.3f = %.3f",
+    log_line("memory",
+             "GiB/rank: weights %.3f grads %.3f adam %.3f other %.3f acts %.3f scratch %.3f exchange %.3f host "
+             "%.3f = %.3f",
              (double)p->weights / gib, (double)p->gradients / gib, (double)p->optimizer / gib, (double)other / gib,
              (double)a->acts / gib, (double)(a->scratch + p->workspace) / gib, (double)a->comm / gib,
              (double)a->host / gib, (double)plan_total(p) / gib);
@@ -68,7 +71,8 @@ static void print_data(const Trainer *t) {
                                  passes);
         if (used >= sizeof text) break;
         if (passes > 4)
-            fprintf(stderr, "dsv2: warning: set %s is read %.1f times; beyond 4 passes repeated text teaches little\n",
+            fprintf(stderr,
+                    "dsv2: warning: set %s is read %.1f times; beyond 4 passes repeated text teaches little\n",
                     c->mix.name[i], passes);
     }
     log_line("data", "%s; %lld steps x %s tokens = %s", text, (long long)t->steps,

@@ -27,6 +27,12 @@ static bool check_files(const CommandLine *line, Error *error) {
     return true;
 }
 
+static bool check_first_file(const CommandLine *line, Error *error) {
+    CommandLine first = *line;
+    first.n_input = 1;
+    return check_files(&first, error);
+}
+
 const Command commands[] = {
     {"prepare", command_prepare, RANKS_ONE, TAKES_KEYS | TAKES_DRY_RUN, 1, 1, "CONFIG",
      "text or JSONL -> token shards",
@@ -41,12 +47,14 @@ const Command commands[] = {
      "The console shows at most a line a second; log.jsonl and metrics.csv hold every step.\n"
      "Exit codes: 0 done, 2 usage or config, 65 bad input, 70 NaN or infinity, 74 disk, 75 try again.\n",
      check_config},
-    {"eval", command_eval, RANKS_MPI, TAKES_KEYS, 1, 2, "MODEL [SHARD.h5]", "loss and perplexity of a data set",
-     "MODEL is a Hugging Face folder, a run folder (its newest checkpoint) or a checkpoint. Without SHARD the\n"
-     "validation data of the run that made the checkpoint is used.\n",
-     check_files},
-    {"generate", command_generate, RANKS_MPI, TAKES_KEYS, 1, 1, "MODEL", "text from a model",
-     "sample_prompt=TEXT is continued for sample_tokens=N tokens.\n", check_files},
+    {"eval", command_eval, RANKS_MPI, TAKES_KEYS, 2, 2, "MODEL TEXT|SHARD.h5", "loss and perplexity of a data set",
+     "MODEL is a Hugging Face folder, a run folder (its newest checkpoint) or a checkpoint. TEXT is what a\n"
+     "data set's path can be: a file, a folder or a glob, .txt or .jsonl.\n",
+     check_first_file},
+    {"generate", command_generate, RANKS_MPI, TAKES_KEYS, 1, 2, "MODEL [PROMPT]", "text from a model",
+     "Continues PROMPT (none: the beginning of a document). Keys: max_new_tokens, temperature (0 = the likeliest token),\n"
+     "top_p, top_k, seed.\n",
+     check_first_file},
     {"plan", command_plan, RANKS_COUNT, TAKES_KEYS, 1, 1, "CONFIG", "memory, FLOPs and traffic without running",
      "-n RANKS says how many ranks to plan for (default: as few as the layout allows); nothing is started.\n"
      "device_memory_gib=G says what a rank may use.\n",

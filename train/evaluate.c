@@ -3,7 +3,10 @@
 #include "launch/watchdog.h"
 #include "train/agree.h"
 
-typedef struct { TokenShard *shard; const Config *config; } Source;
+typedef struct {
+    TokenShard *shard;
+    const Config *config;
+} Source;
 
 static bool fill(void *own, int64_t number, StepRow row, Error *error) {
     Source *s = own;

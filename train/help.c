@@ -35,9 +35,9 @@ static int help_word(const char *word) {
     Nearest nearest = {.word = word};
     for (const Command *c = commands; c->name; c++) nearest_offer(&nearest, c->name);
     for (int i = 0; i < KEY_COUNT; i++) nearest_offer(&nearest, key_name(&config_keys[i]));
-    fprintf(stderr, "dsv2: there is no command and no key '%s'%s%s\n", word,
+    fprintf(stderr, "dsv2: there is no command and no key '%s'%s%s%s\n", word,
             nearest.best ? "; did you mean " : "; `dsv2 help` lists the commands, `dsv2 help --markdown` all keys",
-            nearest.best ? nearest.best : "");
+            nearest.best ? nearest.best : "", nearest.best ? "?" : "");
     return EXIT_USAGE;
 }
 

@@ -3,9 +3,10 @@
 #include <math.h>
 #include <string.h>
 
-const PeakShape peak_shapes[] = {
-    {"square 1536", 1536, 1536, 1536}, {"tall 4096x512x768", 4096, 512, 768}, {"lite 1024x1536x2048", 1024, 1536, 2048},
-    {NULL, 0, 0, 0}};
+const PeakShape peak_shapes[] = {{"square 1536", 1536, 1536, 1536},
+                                 {"tall 4096x512x768", 4096, 512, 768},
+                                 {"lite 1024x1536x2048", 1024, 1536, 2048},
+                                 {NULL, 0, 0, 0}};
 
 enum { CALLS = 4 };
 

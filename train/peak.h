@@ -2,7 +2,10 @@
 #pragma once
 #include "kernels/kernels.h"
 
-typedef struct { const char *name; int64_t rows, out, in; } PeakShape;
+typedef struct {
+    const char *name;
+    int64_t rows, out, in;
+} PeakShape;
 extern const PeakShape peak_shapes[]; /* ended by a row without a name */
 
 /* FLOP/s of linear_forward on one shape, the best of a few calls. */

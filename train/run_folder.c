@@ -9,22 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "data/disk.h"
 #include "train/agree.h"
 #include "train/checkpoint.h"
-
-static bool make_folders(const char *path, Error *error) { /* like mkdir -p */
-    char part[1024];
-    snprintf(part, sizeof part, "%s", path);
-    for (char *at = part + 1;; at++) {
-        char old = *at;
-        if (old && old != '/') continue;
-        *at = 0;
-        if (mkdir(part, 0755) && errno != EEXIST)
-            return fail(error, "cannot make the folder %s: %s", part, strerror(errno));
-        *at = old;
-        if (!old) return true;
-    }
-}
 
 static bool set_aside(const char *path, Error *error) {
     struct stat st;
@@ -55,21 +42,24 @@ static bool find_resume(RunFolder *f, const Config *c, Error *error) {
     bool never = !strcmp(c->resume, "never");
     if (!never && strcmp(c->resume, "auto")) {
         snprintf(f->resume, sizeof f->resume, "%s", c->resume);
-        return checkpoint_is(f->resume) || fail(error, "resume: %s is no checkpoint (a folder with a MANIFEST)", c->resume);
+        return checkpoint_is(f->resume) ||
+               fail(error, "resume: %s is no checkpoint (a folder with a MANIFEST)", c->resume);
     }
     char *why = NULL;
     bool ok = checkpoint_newest(f->checkpoints, f->resume, &why, error);
     if (why && *why) fprintf(stderr, "dsv2: %s\n", why);
     free(why);
     if (never && (!ok || f->resume[0]))
-        return fail(error, "%s holds checkpoints and resume is never; give the run another output_dir, or --fresh to "
-                           "rename the old one", f->path);
+        return fail(error,
+                    "%s holds checkpoints and resume is never; give the run another output_dir, or --fresh to "
+                    "rename the old one",
+                    f->path);
     return ok;
 }
 
 static bool open_folder(RunFolder *f, const Config *c, bool fresh, Error *error) {
     if (fresh && !set_aside(f->path, error)) return false;
-    return make_folders(f->path, error) && lock_folder(f, error) && find_resume(f, c, error);
+    return disk_make_folder(f->path, error) && lock_folder(f, error) && find_resume(f, c, error);
 }
 
 bool run_folder_open(RunFolder *f, const Config *c, bool fresh, Comm *world, Error *error) {

@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct { double p; int32_t id; } Candidate;
+typedef struct {
+    double p;
+    int32_t id;
+} Candidate;
 
 static int by_probability(const void *a, const void *b) {
     const Candidate *x = a, *y = b;
@@ -44,7 +47,10 @@ int32_t sample_choose(double *logits, int64_t n, const SampleRule *rule, uint64_
     return id;
 }
 
-typedef struct { const int32_t *context; int64_t n; } Context;
+typedef struct {
+    const int32_t *context;
+    int64_t n;
+} Context;
 
 static bool fill_context(void *own, int64_t number, StepRow row, Error *error) {
     const Context *c = own;

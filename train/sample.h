@@ -8,7 +8,7 @@ typedef struct {
     int64_t top_k;             /* 0 = all */
     uint64_t seed;
     int64_t new_tokens;
-    int32_t eos;               /* stops; -1 = never */
+    int32_t eos; /* stops; -1 = never */
 } SampleRule;
 
 /* Called with each piece of text as it comes; rank 0 only. */

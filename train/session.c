@@ -23,9 +23,10 @@ static bool fits(const Plan *plan, const Config *c, int local_ranks, Error *erro
     double wanted = (double)plan_total(plan), there = (double)machine_memory_available() / local_ranks;
     if (c->device_memory_gib > 0) there = c->device_memory_gib * 0x1p30;
     if (wanted <= there) return true;
-    return fail(error,
-                "this run needs %.2f GiB a rank and %.2f GiB are there; `dsv2 plan` shows what takes it and what to change",
-                wanted / 0x1p30, there / 0x1p30);
+    return fail(
+        error,
+        "this run needs %.2f GiB a rank and %.2f GiB are there; `dsv2 plan` shows what takes it and what to change",
+        wanted / 0x1p30, there / 0x1p30);
 }
 
 static bool open_device(Session *s, EngineUse use, Error *error) {
@@ -70,8 +71,10 @@ static bool newest_of_run(const char *given, ModelPath *m, Error *error) {
     free(why);
     free(folder);
     if (ok && !m->path[0])
-        return fail(error, "%s is no model: it holds no config.json (Hugging Face folder), no MANIFEST (checkpoint) and "
-                           "no checkpoints (run folder)", given);
+        return fail(error,
+                    "%s is no model: it holds no config.json (Hugging Face folder), no MANIFEST (checkpoint) and "
+                    "no checkpoints (run folder)",
+                    given);
     return ok;
 }
 

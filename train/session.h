@@ -18,10 +18,14 @@ void session_close(Session *);
 
 /* MODEL as people give it: a Hugging Face folder, a checkpoint, or a run folder (its newest whole checkpoint). */
 typedef enum { MODEL_HF, MODEL_CHECKPOINT } ModelKind;
-typedef struct { ModelKind kind; char path[1024]; } ModelPath;
+typedef struct {
+    ModelKind kind;
+    char path[1024];
+} ModelPath;
 bool model_find(const char *given, ModelPath *, Error *);
 /* The config of a model with key=value on top. Warnings as config_load. */
-bool model_config(Config *, const ModelPath *, const char *const *overrides, int n, int ranks, char **warnings, Error *);
+bool model_config(Config *, const ModelPath *, const char *const *overrides, int n, int ranks, char **warnings,
+                  Error *);
 /* Collective. Fills parameters; progress (may be NULL) is zero for a Hugging Face folder. */
 bool session_load(Session *, const ModelPath *, Progress *, Error *);
 

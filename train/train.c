@@ -55,10 +55,11 @@ static bool accept(Trainer *t, const StepResult *r, Error *error) {
     log_note(t->log, "skipped", "step %lld: loss %g, gradient norm %g (data position %lld)",
              (long long)t->progress.step, r->loss, r->grad_norm, (long long)t->progress.sequences);
     if (++t->skipped_in_a_row <= t->config.skip_nonfinite) return true;
-    return fail(error,
-                "step %lld: loss %g, gradient norm %g; the weights are as before this step (its data ends at sequence "
-                "%lld). Lower learning_rate, or set skip_nonfinite to pass over such steps",
-                (long long)t->progress.step, r->loss, r->grad_norm, (long long)t->progress.sequences);
+    return fail(
+        error,
+        "step %lld: loss %g, gradient norm %g; the weights are as before this step (its data ends at sequence "
+        "%lld). Lower learning_rate, or set skip_nonfinite to pass over such steps",
+        (long long)t->progress.step, r->loss, r->grad_norm, (long long)t->progress.sequences);
 }
 
 /* -- what the log says ----------------------------------------------------------------------------- */
@@ -138,7 +139,10 @@ static bool evaluate_sets(Trainer *t, Error *error) {
     return true;
 }
 
-typedef struct { char *text; size_t used, capacity; } Text;
+typedef struct {
+    char *text;
+    size_t used, capacity;
+} Text;
 
 static void collect(void *own, const char *piece, int64_t bytes) {
     Text *t = own;
@@ -156,8 +160,12 @@ static void print_sample(Trainer *t) {
     Text text = {must_alloc(room, 1), 0, (size_t)room};
     if (n == 0) ids[n++] = tokenizer_eos(tokenizer);
     collect(&text, c->sample_prompt, (int64_t)strlen(c->sample_prompt));
-    SampleRule rule = {.temperature = c->temperature, .top_p = c->top_p, .top_k = c->top_k, .seed = (uint64_t)c->seed,
-                       .new_tokens = c->sample_tokens, .eos = tokenizer_eos(tokenizer)};
+    SampleRule rule = {.temperature = c->temperature,
+                       .top_p = c->top_p,
+                       .top_k = c->top_k,
+                       .seed = (uint64_t)c->seed,
+                       .new_tokens = c->sample_tokens,
+                       .eos = tokenizer_eos(tokenizer)};
     watchdog_section("sample", 600);
     sample_text(&t->session.engine, tokenizer, ids, n, rule, collect, &text);
     log_sample(t->log, t->progress.step, text.text);
@@ -216,7 +224,8 @@ bool print_first_loss(Trainer *t, Error *error) {
     if (!agree(t->session.world, ok, error)) return false;
     stepdata_count(&e->data, &e->run);
     double loss = engine_evaluate(e) / (double)max_i64(e->data.global_tokens, 1);
-    if (*t->config.init_from) log_line("check", "loss before training %.3f (usual for published weights 1.5-3)", loss);
+    if (*t->config.init_from)
+        log_line("check", "loss before training %.3f (usual for published weights 1.5-3)", loss);
     else
         log_line("check", "loss before training %.3f (random weights: ln %lld = %.3f)", loss,
                  (long long)t->config.vocab_size, log((double)t->config.vocab_size));

@@ -14,7 +14,8 @@
 
 static bool load_config(Trainer *t, const CommandLine *line, Error *error) {
     char *warnings = NULL;
-    bool ok = config_load(&t->config, line->input[0], line->override, line->n_override, line->ranks, &warnings, error);
+    bool ok =
+        config_load(&t->config, line->input[0], line->override, line->n_override, line->ranks, &warnings, error);
     if (ok && warnings && *warnings && base_rank == 0) fprintf(stderr, "%s", warnings);
     free(warnings);
     return ok && setup_tokenizer(&t->config, &t->data.tokenizer, error);
@@ -82,10 +83,8 @@ static bool open_folder(Trainer *t, bool fresh, Error *error) {
 static bool open_log(Trainer *t, Error *error) {
     if (base_rank) return true;
     const Config *c = &t->config;
-    LogOptions options = {.folder = t->folder.path,
-                          .resume_step = t->progress.step,
-                          .ranks = t->session.world->size,
-                          .columns = launch_terminal_columns()};
+    LogOptions options = {
+        .folder = t->folder.path, .resume_step = t->progress.step, .columns = launch_terminal_columns()};
     if (config_moe_layers(c)) options.vectors_bound = (int)exchange_bound(c, (int)c->ep);
     char *origins = config_dump(c, true);
     bool ok = run_folder_write(&t->folder, "config.yaml", origins, error);
@@ -111,7 +110,8 @@ bool trainer_open(Trainer *t, const CommandLine *line, int *code, Error *error) 
     *t = (Trainer){.folder = {.lock = -1}};
     *code = EXIT_USAGE;
     if (!load_config(t, line, error) ||
-        !session_open(&t->session, &t->config, engine_use_training(&t->config), error)) return false;
+        !session_open(&t->session, &t->config, engine_use_training(&t->config), error))
+        return false;
     watchdog_open(t->session.world, t->config.watchdog_seconds);
     signals_open();
     *code = EXIT_INPUT;
@@ -153,7 +153,8 @@ static int dry_run(const CommandLine *line) {
 static int train(Trainer *t, const CommandLine *line, Error *error) {
     banner_print(t, line);
     if (t->progress.step >= t->steps) {
-        log_line("done", "all %lld steps were taken before; to go on, raise steps, tokens or epochs", (long long)t->steps);
+        log_line("done", "all %lld steps were taken before; to go on, raise steps, tokens or epochs",
+                 (long long)t->steps);
         return EXIT_DONE;
     }
     if (t->progress.step == 0 && !print_first_loss(t, error)) return EXIT_INPUT;

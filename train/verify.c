@@ -10,7 +10,7 @@
 #include "train/session.h"
 #include "train/verify.h"
 
-typedef struct {           /* one reference tensor, summed over the parts that ranks compare */
+typedef struct { /* one reference tensor, summed over the parts that ranks compare */
     const StTensor *ref;
     double limit;
     double diff2, ref2, worst, worst_at, bad; /* bad: NaN or infinite elements of ours */
@@ -25,14 +25,16 @@ typedef struct {
     int64_t batch, length;
     Compared *tensors;
     int count;
-    bool balanced;         /* the pass with balance losses */
+    bool balanced; /* the pass with balance losses */
 } Verify;
 
 /* -- limits ------------------------------------------------------------------------------------ */
 
 static double limit_of(const char *name, bool bf16) {
-    static const struct { const char *prefix; double fp32, bf16; } limits[] = {
-        {"loss", 1e-5, 1e-2}, {"logits", 1e-5, 3e-2}, {"layer.", 1e-5, 3e-2}, {"grad", 2e-5, 1e-1}};
+    static const struct {
+        const char *prefix;
+        double fp32, bf16;
+    } limits[] = {{"loss", 1e-5, 1e-2}, {"logits", 1e-5, 3e-2}, {"layer.", 1e-5, 3e-2}, {"grad", 2e-5, 1e-1}};
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
         if (!strncmp(name, limits[i].prefix, strlen(limits[i].prefix))) return bf16 ? limits[i].bf16 : limits[i].fp32;
     return 0;
@@ -43,8 +45,10 @@ static void compare(Compared *c, const double *ours, int64_t first, int64_t n, E
     check(safetensors_read(c->ref, F64, first, n, ref, error), "%s", error->text);
     for (int64_t i = 0; i < n; i++) {
         double diff = fabs(ours[i] - ref[i]);
-        if (!isfinite(ours[i])) c->bad++;
-        else c->diff2 += diff * diff;
+        if (!isfinite(ours[i]))
+            c->bad++;
+        else
+            c->diff2 += diff * diff;
         c->ref2 += ref[i] * ref[i];
         if (diff > c->worst) c->worst = diff, c->worst_at = (double)(first + i);
     }
@@ -88,8 +92,10 @@ static bool known_shape(const Verify *v, const StTensor *t, Error *error) {
         return layer >= 0 && layer < c->num_hidden_layers ? shaped(t, 3, v->batch, v->length, c->hidden_size, error)
                                                           : fail(error, "%s: %s: no such layer", t->file, t->name);
     if (!strncmp(t->name, "grad.", 5) || !strncmp(t->name, "grad_balanced.", 14)) return true; /* by param, later */
-    return fail(error, "%s: %s is nothing that can be compared (logits, loss, layer.K.output, grad.NAME, "
-                       "grad_balanced.NAME)", t->file, t->name);
+    return fail(error,
+                "%s: %s is nothing that can be compared (logits, loss, layer.K.output, grad.NAME, "
+                "grad_balanced.NAME)",
+                t->file, t->name);
 }
 
 static bool list_tensors(Verify *v, Error *error) {
@@ -287,15 +293,16 @@ static bool run(Verify *v, const CommandLine *line, Error *error) {
     EngineUse use = {.training = true, .sequence_length = v->length, .sequences = v->batch};
     use.micro = v->config.micro_batch_size;
     use.logits_rows = v->length;
-    if (!model_find(line->input[0], &model, error) || !session_open(&v->session, &v->config, use, error)) return false;
+    if (!model_find(line->input[0], &model, error) || !session_open(&v->session, &v->config, use, error))
+        return false;
     if (base_rank == 0)
-        printf("%s beside %s: %lld x %lld tokens, %s, backend %s, %d ranks, ep %lld\n", line->input[0], line->input[1],
-               (long long)v->batch, (long long)v->length, v->config.dtype, v->config.backend, line->ranks,
-               (long long)v->config.ep);
+        printf("%s beside %s: %lld x %lld tokens, %s, backend %s, %d ranks, ep %lld\n", line->input[0],
+               line->input[1], (long long)v->batch, (long long)v->length, v->config.dtype, v->config.backend,
+               line->ranks, (long long)v->config.ep);
     if (base_rank == 0 && wants(v, "grad_balanced."))
-        printf("grad_balanced: expert %g, device %g, communication %g, %lld groups, per %s\n", v->config.aux_loss_alpha,
-               v->config.device_loss_alpha, v->config.communication_loss_alpha, (long long)v->config.balance_groups,
-               v->config.seq_aux ? "sequence" : "micro-batch");
+        printf("grad_balanced: expert %g, device %g, communication %g, %lld groups, per %s\n",
+               v->config.aux_loss_alpha, v->config.device_loss_alpha, v->config.communication_loss_alpha,
+               (long long)v->config.balance_groups, v->config.seq_aux ? "sequence" : "micro-batch");
     if (!session_load(&v->session, &model, NULL, error) || !compute(v, error)) return false;
     gather(v);
     return true;
