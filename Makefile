@@ -28,7 +28,7 @@ TEST_SRC = $(wildcard tests/*.c)
 LIB_OBJ  = $(LIB_SRC:%.c=$(BUILD)/%.o)
 TEST_OBJ = $(TEST_SRC:%.c=$(BUILD)/%.o)
 HEADERS  = $(wildcard $(addsuffix /*.h,$(FOLDERS)) tests/*.h)
-SOURCES  = train/main.c $(LIB_SRC) $(TEST_SRC)
+SOURCES  = train/main.c $(LIB_SRC) $(TEST_SRC) $(wildcard tests/*/*.c)
 
 all: $(BUILD)/dsv2 $(BUILD)/tests/run
 
