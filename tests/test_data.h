@@ -25,7 +25,7 @@ void prepare_refuses(void);
 void prepare_uses_shards(void);
 void prepare_reads_folders(void);
 
-/* A file of the test folder (the path is valid until the next four calls), written whole. */
+/* A file of the test folder (the path is valid until the next 64 calls), written whole. */
 const char *test_path(const char *name);
 const char *test_file(const char *name, const void *bytes, int64_t count);
 void expect_message(bool ok, const Error *, const char *words, const char *name);

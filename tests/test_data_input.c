@@ -13,9 +13,9 @@
 #include "data/safetensors_parse.h"
 
 const char *test_path(const char *name) {
-    static char paths[4][256];
+    static char paths[64][256];
     static int next;
-    char *path = paths[next++ % 4];
+    char *path = paths[next++ % 64];
     snprintf(path, sizeof paths[0], "%s/%s", test_folder(), name);
     return path;
 }
@@ -296,6 +296,8 @@ void broken_jsonl(void) {
     expect_message(read_documents(test_file("bad.jsonl", line, 1 << 20), &error), &error, "maximum parsing depth",
                    "deep line");
     free(line);
+    const char *sound = "\xef\xbb\xbf{\"text\":\"a\"}\r\n \r\n{\"more\":[1],\"text\":\"\xe2\x82\xac\"}";
+    expect(read_documents(test_file("good.jsonl", sound, (int64_t)strlen(sound)), &error), "%s", error.text);
     expect_message(read_documents(test_path("gone.jsonl"), &error), &error, "cannot open", "no file");
     expect_message(read_documents(test_folder(), &error), &error, "not a plain file", "a folder");
 }
@@ -310,12 +312,17 @@ void broken_text(void) {
         {"a\0b", 3, ".txt:1: byte 0x00 is not UTF-8 text (a NUL byte"},
         {"\n\n\xf0\x9f\x98", 5, ".txt:3: byte 0xf0"},
         {"\xf4\x90\x80\x80", 4, "byte 0xf4"},
+        {"\xed\xa0\x80", 3, "byte 0xed"},
+        {"\xe0\x80\x80", 3, "byte 0xe0"},
         {"\x1f\x8b\x08", 3, "byte 0x8b is not UTF-8 text; convert the file, or unpack"},
     };
     Error error = {0};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         expect_message(read_documents(test_file("bad.txt", cases[i].text, cases[i].bytes), &error), &error,
                        cases[i].words, cases[i].words);
+    bool cut;
+    expect(utf8_prefix("a\xe2\x82", 3, &cut) == 1 && cut, "the beginning of a character");
+    expect(utf8_prefix("a\xe2\x28", 3, &cut) == 1 && !cut, "no beginning of a character");
     int64_t bytes = (3 << 20) + 5; /* a bad byte far behind the first chunk, characters across chunk borders */
     char *text = must_alloc(bytes, 1);
     for (int64_t i = 0; i + 3 <= bytes; i += 3) memcpy(text + i, "\xe2\x82\xac", 3);

@@ -1,6 +1,8 @@
 /* test_prepare.c - prepare: splits, the cache, interruptions, what it refuses. */
 #include "tests/test_data.h"
 
+#include <fcntl.h>
+#include <glob.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,12 +55,13 @@ static void expect_text(const char *file, const char *wanted) {
     free(text);
 }
 
-/* `count` lines {"text": "document N"}, every fifth a copy of the first. */
-static const char *make_lines(int count) {
+/* `count` lines {"text": "document N"}; with copies every fifth is the first. */
+static const char *make_lines(int count, bool copies) {
     char *text = NULL;
     size_t bytes;
     FILE *f = open_memstream(&text, &bytes);
-    for (int i = 0; i < count; i++) fprintf(f, "{\"id\": %d, \"text\": \"document %d\"}\n", i, i % 5 ? i : 0);
+    for (int i = 0; i < count; i++)
+        fprintf(f, "{\"id\": %d, \"text\": \"document %d\"}\n", i, copies && i % 5 == 0 ? 0 : i);
     fclose(f);
     const char *file = test_file("lines.jsonl", text, (int64_t)bytes);
     free(text);
@@ -85,12 +88,12 @@ void prepare_splits_tails(void) {
     expect(!p.validation[0] && p.validation_tokens == 0, "a validation shard without being asked for");
 }
 
-/* Whole documents, all of them on one side, copies together. */
-static void expect_split(const Prepared *p, int documents, int64_t least, int64_t most) {
+/* Whole documents, each on one side, copies together. */
+static void expect_split(const Prepared *p, int documents, bool copies, int64_t least, int64_t most) {
     char *train = shard_text(p->train), *held = shard_text(p->validation);
     for (int i = 0; i < documents; i++) {
         char text[32];
-        snprintf(text, sizeof text, "document %d|", i % 5 ? i : 0);
+        snprintf(text, sizeof text, "document %d|", copies && i % 5 == 0 ? 0 : i);
         bool in_train = strstr(train, text), in_held = strstr(held, text);
         expect(in_train != in_held, "%s in training: %d, held out: %d", text, in_train, in_held);
     }
@@ -102,16 +105,21 @@ static void expect_split(const Prepared *p, int documents, int64_t least, int64_
 }
 
 void prepare_splits_documents(void) {
-    const char *file = make_lines(200);
-    Prepared p = must_prepare(make_set(file, 0.1));
-    expect_split(&p, 200, 20, 60); /* the 40 copies count as far as they are needed */
-    test_file("more.jsonl", "{\"text\":\"a new first document\"}\n", 32);
+    Prepared p = must_prepare(make_set(make_lines(200, false), 0.1));
+    expect_split(&p, 200, false, 20, 20);
+    p = must_prepare(make_set(make_lines(200, true), 0.1)); /* 40 copies, held out or not */
+    expect_split(&p, 200, true, 20, 59);
+    p = must_prepare(make_set(make_lines(20, false), 0.001));
+    expect_split(&p, 20, false, 1, 1);
 }
 
 void prepare_counts_documents(void) {
     Error error;
-    Prepared p = must_prepare(make_set(make_lines(30), 7));
-    expect_split(&p, 30, 7, 13);
+    for (int held = 1; held < 30; held += 4) {
+        Prepared p = must_prepare(make_set(make_lines(30, false), held));
+        expect_split(&p, 30, false, held, held);
+    }
+    Prepared p;
     DataSet set = make_set(test_path("lines.jsonl"), 30);
     expect_message(prepare(&p, set, &error), &error, "leaves none to train on", "all documents");
     set.validation = 7.5;
@@ -121,8 +129,30 @@ void prepare_counts_documents(void) {
     expect_message(prepare(&p, set, &error), &error, "leaves none to train on", "copies of one document");
 }
 
+static void set_time(const char *file, time_t seconds) {
+    struct timespec times[2] = {{seconds, 0}, {seconds, 0}};
+    check(!utimensat(AT_FDCWD, file, times, 0), "cannot set the time of %s", file);
+}
+
+/* Removing the prepared folder and preparing again gives the same bytes. */
+static void expect_reproduced(DataSet set) {
+    int64_t bytes, again;
+    Error error;
+    Prepared p = must_prepare(set);
+    char *first = disk_read_file(p.train, 1 << 24, &bytes, &error);
+    *strrchr(p.train, '/') = 0;
+    check(disk_remove_folder(p.train, &error), "%s", error.text);
+    p = must_prepare(set);
+    char *second = disk_read_file(p.train, 1 << 24, &again, &error);
+    expect(!p.cached && first && second && bytes == again && !memcmp(first, second, (size_t)bytes),
+           "prepared twice, two results");
+    free(first);
+    free(second);
+}
+
 void prepare_caches(void) {
-    DataSet set = make_set(make_lines(40), 0.1);
+    DataSet set = make_set(make_lines(40, true), 0.1);
+    set_time(set.path, 1000);
     Prepared a = must_prepare(set), b = must_prepare(set);
     expect(!a.cached && b.cached, "cached: %d, then %d", a.cached, b.cached);
     expect(!strcmp(a.train, b.train) && a.tokens == b.tokens && a.bytes == b.bytes && a.documents == b.documents &&
@@ -131,57 +161,51 @@ void prepare_caches(void) {
     set.validation = 0.2;
     b = must_prepare(set);
     expect(!b.cached && strcmp(a.train, b.train), "another share, the same shard");
-    make_lines(41);
-    b = must_prepare(set);
-    expect(!b.cached, "another file, the same shard");
-    int64_t bytes, again;
-    Error error;
-    char *first = disk_read_file(b.train, 1 << 24, &bytes, &error);
-    char *command = must_format("%s", b.train);
-    *strrchr(command, '/') = 0;
-    check(disk_remove_folder(command, &error), "%s", error.text);
-    b = must_prepare(set);
-    char *second = disk_read_file(b.train, 1 << 24, &again, &error);
-    expect(first && second && bytes == again && !memcmp(first, second, (size_t)bytes), "prepared twice, two results");
-    free(command);
-    free(first);
-    free(second);
+    make_lines(40, true);
+    set_time(set.path, 1001);
+    expect(!must_prepare(set).cached, "a file of another time, the same shard");
+    make_lines(41, true);
+    set_time(set.path, 1001);
+    expect(!must_prepare(set).cached, "a file of another size, the same shard");
+    expect_reproduced(set);
 }
 
 static void prepare_and_die(DataSet set) {
     Prepared p;
     Error error;
-    signal(SIGXFSZ, SIG_DFL);
     bool ok = prepare(&p, set, &error);
     _exit(ok ? 0 : 1);
 }
 
-/* Killed after a random time, again and again; whatever happened, what is there is whole. */
+static bool is_prepared(void) {
+    glob_t found;
+    char *pattern = must_format("%s/set-*", test_path("out"));
+    bool there = glob(pattern, 0, NULL, &found) == 0;
+    if (there) globfree(&found);
+    free(pattern);
+    return there;
+}
+
+/* Killed ever later; what then stands under the final name is whole, and the next run is not confused. */
 void prepare_interrupted(void) {
     DataSet set = make_set("data/sample/*.txt", 0.05);
-    int finished = 0;
-    for (int i = 0; i < 30 && !finished; i++) {
-        fflush(NULL);
+    Error error;
+    for (useconds_t i = 0; i < 40 && !is_prepared(); i++) {
         pid_t child = fork();
         if (child == 0) prepare_and_die(set);
-        usleep((useconds_t)(200 * i * i));
+        usleep(200 * i);
         kill(child, SIGKILL);
-        int status;
-        waitpid(child, &status, 0);
-        finished = WIFEXITED(status) && WEXITSTATUS(status) == 0;
-        struct stat info;
-        char *shards = must_format("ls -d %s/set-*/train.h5 >%s 2>&1", test_path("out"), test_path("list"));
-        bool there = system(shards) == 0;
-        free(shards);
-        expect(stat(test_path("list"), &info) == 0, "no list");
-        if (there) break; /* renamed just before the kill: must be whole, see below */
+        waitpid(child, NULL, 0);
     }
     Prepared p = must_prepare(set);
-    Error error;
     expect(tokens_verify(p.train, &error) && tokens_verify(p.validation, &error), "%s", error.text);
     expect(p.tokens + p.validation_tokens == p.bytes + 2 * 7, "%lld + %lld tokens of %lld bytes", (long long)p.tokens,
            (long long)p.validation_tokens, (long long)p.bytes);
     expect(!disk_exists(test_path("out/.tmp-set")), "a temporary folder was left");
+    check(disk_make_folder(test_path("out/.tmp-set"), &error), "%s", error.text);
+    test_file("out/.tmp-set/validation.h5", "left over", 9);
+    p = must_prepare(make_set("data/sample/j*.txt", 0));
+    expect(!p.validation[0], "what an interrupted run left became part of a set");
 }
 
 void prepare_refuses(void) {
@@ -236,13 +260,13 @@ void prepare_reads_folders(void) {
     Error error;
     check(disk_make_folder(test_path("in/deep"), &error) && disk_make_folder(test_path("in/.git"), &error), "%s",
           error.text);
-    test_file("in/b.txt", "b", 1);
+    for (char name[] = "in/h.txt"; name[3] >= 'b'; name[3]--) test_file(name, name + 3, 1);
     test_file("in/deep/a.txt", "a", 1);
     test_file("in/.hidden", "h", 1);
     test_file("in/.git/x", "x", 1);
     test_file("in/[c].jsonl", "{\"text\":\"c\"}", 12);
     Prepared p = must_prepare(make_set(test_path("in"), 0));
-    expect_text(p.train, "c|b|a|");
+    expect_text(p.train, "c|b|c|d|a|e|f|g|h|");
     Config c = plain_config;
     c.file = test_path("my.yaml");
     Tokenizer *t = tokenizer_open("bytes", &error);
