@@ -2,63 +2,15 @@
  * follows from a configuration. Broken input is in test_configs_bad.c. */
 #include "tests/test_configs.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-const char *write_config(const char *name, const char *text) {
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", test_folder(), name);
-    FILE *f = fopen(path, "wb");
-    check(f && fputs(text, f) >= 0 && fclose(f) == 0, "cannot write %s", path);
-    return path;
-}
-
 static void make_folder(const char *name) {
     char path[256];
     snprintf(path, sizeof path, "%s/%s", test_folder(), name);
     check(!mkdir(path, 0777), "cannot make %s", path);
-}
-
-void write_good(void) {
-    write_config("good.yaml", "init: random\noutput_dir: runs/x\nsteps: 100\nsequence_length: 32\n"
-                              "data: {sample: {path: text/*.txt}}\nmix: [sample]\n"
-                              "model: {hidden_size: 64, n_routed_experts: 8, num_experts_per_tok: 2,\n"
-                              "  moe_intermediate_size: 32, n_group: 4, topk_group: 2,\n"
-                              "  topk_method: group_limited_greedy}\n");
-}
-
-bool load_extra(Config *c, const char *extra, const char *override, int ranks, char **warnings, Error *error) {
-    char *text = must_format("base: good.yaml\n%s\n", extra);
-    bool ok = config_load(c, write_config("bad.yaml", text), &override, override != NULL, ranks, warnings, error);
-    free(text);
-    return ok;
-}
-
-const char good_json[] =
-    "{\"architectures\": [\"DeepseekV2ForCausalLM\"], \"model_type\": \"deepseek_v2\", \"vocab_size\": 320,\n"
-    " \"hidden_size\": 64, \"intermediate_size\": 160, \"num_hidden_layers\": 4, \"num_attention_heads\": 4,\n"
-    " \"num_key_value_heads\": 4, \"kv_lora_rank\": 32, \"q_lora_rank\": 24, \"qk_nope_head_dim\": 16,\n"
-    " \"qk_rope_head_dim\": 8, \"v_head_dim\": 12, \"n_routed_experts\": 16, \"n_shared_experts\": 2,\n"
-    " \"num_experts_per_tok\": 3, \"moe_intermediate_size\": 40, \"first_k_dense_replace\": 2, \"n_group\": 4,\n"
-    " \"topk_group\": 2, \"topk_method\": \"group_limited_greedy\", \"routed_scaling_factor\": 16.0,\n"
-    " \"norm_topk_prob\": false, \"max_position_embeddings\": 640, \"rms_norm_eps\": 1e-05,\n"
-    " \"tie_word_embeddings\": false, \"hidden_act\": \"silu\", \"bos_token_id\": 0, \"eos_token_id\": 1,\n"
-    " \"rope_theta\": 10000.0, \"rope_scaling\": null, \"use_cache\": true, \"ep_size\": 8, \"auto_map\": {}}\n";
-
-const char *write_json(const char *field, const char *value) {
-    json_t *root = json_loads(good_json, 0, NULL);
-    if (value)
-        json_object_set_new(root, field, json_loads(value, JSON_DECODE_ANY, NULL));
-    else
-        json_object_del(root, field);
-    char *text = json_dumps(root, JSON_INDENT(1));
-    const char *path = write_config("config.json", text);
-    free(text);
-    json_decref(root);
-    return path;
 }
 
 /* Loads or counts a failure. */
@@ -88,8 +40,10 @@ static void layers_merge_and_remember(void) {
     static Config c;
     make_folder("sub");
     write_good();
+    write_config("sub/near.txt", "text");
     write_config("sub/mid.yaml",
                  "base: ../good.yaml\nsteps: 50\nlr_scheduler_type: step\nlr_step_at: [0.1, 0.2, 0.3]\n"
+                 "data: {near: {path: near.txt}, far: {path: far.txt}}\n"
                  "model: {v_head_dim: 20, topk_group: null}\n");
     const char *overrides[] = {"learning_rate=2e-3",  "lr_step_at=[0.5]", "v_head_dim=24",
                                "sample_prompt=a: {b", "sample_steps=7",   "data.sample.path=other/*.txt"};
@@ -99,7 +53,9 @@ static void layers_merge_and_remember(void) {
     expect(c.topk_group == 1, "null removes: topk_group %lld", (long long)c.topk_group);
     expect(c.v_head_dim == 24 && !strcmp(c.sample_prompt, "a: {b"), "%lld %s", (long long)c.v_head_dim,
            c.sample_prompt);
-    expect(c.n_data == 1 && !strcmp(c.data[0].path, "other/*.txt"), "%s", c.data[0].path);
+    expect(c.n_data == 3 && !strcmp(c.data[0].path, "other/*.txt"), "%s", c.data[0].path);
+    expect(strstr(c.data[1].path, "/sub/near.txt") != NULL, "found beside its base: %s", c.data[1].path);
+    expect(!strcmp(c.data[2].path, "far.txt"), "left as it is: %s", c.data[2].path);
     expect_origin(&c, "steps", "top.yaml:3");
     expect_origin(&c, "lr_scheduler_type", "mid.yaml:3");
     expect_origin(&c, "model.n_group", "good.yaml:8");
@@ -125,6 +81,7 @@ static const struct {
     {"output_dir=a b \"c\"\\", "output_dir", "output_dir: \"a b \\\"c\\\"\\\\\""},
     {"output_dir=tab\tend\xc2\x85.", "output_dir", "output_dir: \"tab\\u0009end\\u0085.\""},
     {"eval_tokens=null", NULL, NULL},
+    {"mix=[\"sample\"]", "mix", "mix: [\"sample\"]"},
     {"learning_rate=+1.50e-3", "learning_rate", "learning_rate: 0.0015"},
 };
 
@@ -159,6 +116,8 @@ static const struct {
     {"eval_steps: 5", "has no effect without validation"},
     {"model: {norm_topk_prob: true, routed_scaling_factor: 2}", "normalised weights are not scaled"},
     {"min_lr: 0", ""},
+    {"lr_scheduler_type: cosine\nmin_lr: 1e-3", ""},
+    {"data: {sample: {validation: 0.1}}\neval_steps: 5", ""},
 };
 
 static void warnings_are_given(void) {
@@ -379,14 +338,22 @@ static void json_is_the_weakest_layer(void) {
     expect_origin(&c, "model.rope_scaling.factor", "ft.yaml:6");
     char *dump = config_dump(&c, true);
     make_folder("run");
+    make_folder("run/checkpoints");
+    make_folder("run/checkpoints/step-5");
     write_config("run/config.yaml", dump);
     config_free(&c);
     free(dump);
-    if (!load(&c, write_config("on.yaml", "init_from: run\noutput_dir: o\nsynthetic_data: true\nsteps: 3\n"), NULL, 0,
-              1))
-        return;
-    expect(c.rope_factor == 8 && c.hidden_size == 64, "a run folder brings its model: %g", c.rope_factor);
-    config_free(&c);
+    static const char *const sources[] = {"run", "run/checkpoints/step-5"};
+    for (int i = 0; i < 2; i++) {
+        const char *file = write_config("on.yaml", "init_from: .\noutput_dir: o\nsynthetic_data: true\nsteps: 3\n");
+        char *override = must_format("init_from=%s/%s", test_folder(), sources[i]);
+        const char *overrides[] = {override};
+        if (load(&c, file, overrides, 1, 1)) {
+            expect(c.rope_factor == 8 && c.hidden_size == 64, "a run brings its model: %g", c.rope_factor);
+            config_free(&c);
+        }
+        free(override);
+    }
 }
 
 /* -- help ------------------------------------------------------------------------------------ */
