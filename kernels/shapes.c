@@ -308,7 +308,7 @@ void shape_cross_entropy(const Device *device, Tensor loss, Tensor dlogits, Tens
     VECTOR(label, tensor_rows(logits), IDS);
     VECTOR(loss, tensor_rows(logits), stat(logits));
     if (tensor_none(dlogits)) return;
-    LIKE(dlogits, logits, same(logits));
+    LIKE(dlogits, logits, FLOATS);
     VECTOR(weight, tensor_rows(logits), stat(logits));
 }
 

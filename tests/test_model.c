@@ -98,7 +98,7 @@ typedef struct {
 } Rig;
 
 static EngineUse rig_use(void) {
-    return (EngineUse){.training = true, .sequence_length = 9, .micro = 2, .sequences = 3, .dtype = F64};
+    return (EngineUse){.training = true, .sequence_length = 9, .micro = 2, .sequences = 3, .double_precision = true};
 }
 
 static void rig_open(Rig *r, const Shape *s) {
@@ -108,7 +108,7 @@ static void rig_open(Rig *r, const Shape *s) {
     r->config = config_of(s);
     r->device = device_open("ref", NULL);
     r->world = comm_open_single();
-    check(engine_plan(&plan, &r->config, 0, 1, use, &error), "%s", error.text);
+    check(engine_plan(&plan, &r->config, 1, use, &error), "%s", error.text);
     check(engine_open(&r->engine, &r->config, r->device, r->world, plan.arenas, use, &error), "%s", error.text);
     params_init_random(&r->engine.model.params, &r->engine.run);
     check(stepdata_fill(&r->engine.data, &r->engine.run, 0, use.sequences, fill, &use, &error), "%s", error.text);

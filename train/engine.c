@@ -14,7 +14,7 @@ bool engine_open(Engine *e, const Config *c, Device *device, Comm *world, ArenaB
                  Error *error) {
     *e = (Engine){.use = use};
     if (!run_open(&e->run, c, device, world, bytes, error)) return false;
-    if (use.dtype == F64) e->run.dtype = F64;
+    if (use.double_precision) e->run.dtype = F64;
     model_init(&e->model, &e->run, use.micro * use.sequence_length, positions(&use), use.training, use.optimizer);
     model_acts_open(&e->acts, &e->model);
     stepdata_open(&e->data, &e->run, use.sequence_length, use.micro, use.sequences);

@@ -9,7 +9,8 @@ typedef struct { /* what will be asked of an engine */
     bool training, optimizer;
     int64_t sequence_length, micro, sequences; /* of a step: tokens a sequence; sequences a micro-batch and in all */
     int64_t logits_rows;                       /* rows of logits that are read at once; 0 = none */
-    Dtype dtype;                               /* F64 for gradient tests on ref; else from the config */
+    bool saves;                                /* checkpoints will be written */
+    bool double_precision;                     /* F64 on backend ref, for gradient tests */
 } EngineUse;
 
 typedef struct {
@@ -61,8 +62,8 @@ typedef struct {
     double sync_bytes;                     /* of a step, this rank: gradient sums */
 } Plan;
 
-/* Runs everything once on a plan device as rank `rank` of `ranks`. */
-bool engine_plan(Plan *, const Config *, int rank, int ranks, EngineUse, Error *);
+/* Runs everything once on a plan device as rank 0 of `ranks`, which has the most to do. */
+bool engine_plan(Plan *, const Config *, int ranks, EngineUse, Error *);
 int64_t plan_total(const Plan *);
 /* What a training run of this config asks of its engine. */
 EngineUse engine_use_training(const Config *);

@@ -2,7 +2,9 @@
 #include <string.h>
 
 #include "optim/sync.h"
+#include "train/checkpoint.h"
 #include "train/engine.h"
+#include "train/load_hf.h"
 
 EngineUse engine_use_training(const Config *c) {
     bool optimizer = strcmp(c->optimizer, "none") != 0;
@@ -12,6 +14,7 @@ EngineUse engine_use_training(const Config *c) {
                        .sequence_length = c->sequence_length,
                        .micro = micro,
                        .sequences = c->global_batch_size,
+                       .saves = optimizer,
                        .logits_rows = 1};
 }
 
@@ -50,16 +53,25 @@ static void walk_step(Plan *plan, Engine *e) {
     if (e->use.logits_rows) engine_logits(e, 0, min_i64(e->use.logits_rows, e->use.sequence_length), NULL);
 }
 
-bool engine_plan(Plan *plan, const Config *c, int rank, int ranks, EngineUse use, Error *error) {
+/* What reading weights takes for a moment, and saving them from the first step on. */
+static void walk_storage(Engine *e) {
+    int64_t mark = arena_mark(&e->run.scratch);
+    arena_1d(&e->run.scratch, F32, LOAD_BLOCK);
+    arena_rewind(&e->run.scratch, mark);
+    if (e->use.saves) arena_alloc(&e->run.host, CHECKPOINT_STAGING);
+}
+
+bool engine_plan(Plan *plan, const Config *c, int ranks, EngineUse use, Error *error) {
     Engine e;
     *plan = (Plan){.parameters = config_parameters(c), .activated = config_parameters_activated(c)};
     Device *device = device_open("plan", c->backend);
     check(device, "there is no plan for backend %s", c->backend);
-    Comm *world = comm_open_plan(rank, ranks);
+    Comm *world = comm_open_plan(0, ranks);
     bool done = engine_open(&e, c, device, world, (ArenaBytes){0}, use, error);
     if (done) {
         plan->workspace = device->workspace_bytes;
         count_state(plan, &e);
+        walk_storage(&e);
         walk_step(plan, &e);
         plan->arenas = run_peaks(&e.run);
         engine_close(&e);

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK = 1 << 20 }; /* elements converted at once */
-
 static bool shape_fits(const StTensor *t, const Param *p, Error *error) {
     bool fits = p->is_vector ? t->ndim == 1 && t->dim[0] == p->cols
                              : t->ndim == 2 && t->dim[0] == p->rows && t->dim[1] == p->cols;
@@ -46,8 +44,8 @@ static bool load_unit(Param *p, int64_t unit, const Safetensors *from, float *ho
     const StTensor *t = safetensors_find(from, name);
     if (!t) return fail(error, "tensor %s is missing from the model's safetensors", name);
     if (!shape_fits(t, p, error)) return false;
-    for (int64_t first = 0; first < t->count; first += BLOCK)
-        if (!copy_block(p, unit, t, first, min_i64(BLOCK, t->count - first), host, run, error)) return false;
+    for (int64_t first = 0; first < t->count; first += LOAD_BLOCK)
+        if (!copy_block(p, unit, t, first, min_i64(LOAD_BLOCK, t->count - first), host, run, error)) return false;
     return true;
 }
 
@@ -66,7 +64,7 @@ static bool no_surplus(const Params *params, const Safetensors *from, const Run 
 }
 
 bool load_hf(Params *params, const Safetensors *from, Run *run, Error *error) {
-    float *host = must_alloc(BLOCK, sizeof *host);
+    float *host = must_alloc(LOAD_BLOCK, sizeof *host);
     bool ok = true;
     for (int i = 0; ok && i < params->count; i++)
         for (int64_t u = 0; ok && u < params->list[i].units; u++)

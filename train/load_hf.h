@@ -3,6 +3,8 @@
 #include "data/safetensors.h"
 #include "model/params.h"
 
+enum { LOAD_BLOCK = 1 << 18 }; /* elements on their way at once: fp32, in run->scratch */
+
 /* Fills w and master of every parameter. Missing, surplus, misshaped and non-finite tensors are named. Each rank
  * reads what it holds; the caller agrees with the others on the outcome. */
 bool load_hf(Params *, const Safetensors *, Run *, Error *);

@@ -45,7 +45,7 @@ static void print_work(const Plan *p, const Config *c, int ranks) {
 static Plan plan_with(const Config *c, int ranks) {
     Plan p;
     Error error;
-    check(engine_plan(&p, c, 0, ranks, engine_use_training(c), &error), "%s", error.text);
+    check(engine_plan(&p, c, ranks, engine_use_training(c), &error), "%s", error.text);
     return p;
 }
 
@@ -133,7 +133,7 @@ int command_plan(const CommandLine *line) {
               setup_tokenizer(&c, &tokenizer, &error);
     if (!ranks && ok) ranks = (int)c.ep;
     if (ok) launch_threads(c.threads ? (int)c.threads : (int)max_i64(launch_node_cpus() / ranks, 1)); /* as -n does */
-    ok = ok && engine_plan(&plan, &c, 0, ranks, engine_use_training(&c), &error);
+    ok = ok && engine_plan(&plan, &c, ranks, engine_use_training(&c), &error);
     if (ok && *warnings) fprintf(stderr, "%s", warnings);
     if (ok)
         print_plan(&plan, &c, ranks);

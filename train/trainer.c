@@ -137,7 +137,7 @@ static int dry_run(const CommandLine *line) {
     Error error = {0};
     Plan plan;
     bool ok = load_config(&t, line, &error) &&
-              engine_plan(&plan, &t.config, 0, line->ranks, engine_use_training(&t.config), &error);
+              engine_plan(&plan, &t.config, line->ranks, engine_use_training(&t.config), &error);
     if (ok && base_rank == 0) {
         char *text = config_dump(&t.config, true);
         printf("%s", text);
