@@ -27,7 +27,7 @@ enum { CHECKPOINT_STAGING = 8 << 20 };
 Checkpointer *checkpoint_open(const char *folder, const Params *, Run *, Error *);
 void checkpoint_close(Checkpointer *); /* NULL is fine; a save that was not polled to its end is dropped */
 
-/* Bytes of tensors in one checkpoint, all ranks; the part that this rank writes. */
+/* Bytes of tensors in one checkpoint, all ranks; the part that this rank writes (mine may be NULL). */
 int64_t checkpoint_bytes(const Params *, const Run *, int64_t *mine);
 
 /* Starts a save (collective); none may be in flight. Returns at once; data is read from params while the thread

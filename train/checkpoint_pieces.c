@@ -93,16 +93,16 @@ void pieces_free(Piece *list, int n) {
 }
 
 int64_t checkpoint_bytes(const Params *params, const Run *run, int64_t *mine) {
-    int64_t total = 0;
+    int64_t total = 0, own = 0;
     Share share = share_open(run);
-    *mine = 0;
     for (int i = 0; i < params->count; i++) {
         const Param *p = &params->list[i];
         int64_t copies = p->sum_axis == AXIS_EDP ? mesh_size(&run->mesh, AXIS_EP) : 1, bytes = unit_bytes(p);
         total += copies * p->units * bytes;
         for (int64_t u = 0; u < p->units; u++)
-            if (share_take(&share, p)) *mine += bytes;
+            if (share_take(&share, p)) own += bytes;
     }
     share_close(&share);
+    if (mine) *mine = own;
     return total;
 }
