@@ -1,0 +1,35 @@
+#!/bin/bash
+# launch.sh - a mistake is one sentence and exit code 2, however the ranks are started.
+dsv2=$(realpath "${BUILD:-build}/dsv2")
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+output=$(mktemp)
+trap 'rm -f "$output"' EXIT
+passed=0 failed=0
+
+# expect NAME CODE PATTERN COMMAND...: the exit code, and one line of dsv2 that holds the pattern.
+expect() {
+    local name=$1 code=$2 pattern=$3 got
+    shift 3
+    timeout -k 5 30 "$@" >"$output" 2>&1
+    got=$?
+    if [[ $got == "$code" && $(grep -c '^dsv2: ' "$output") == 1 ]] && grep -q "^dsv2: .*$pattern" "$output"; then
+        passed=$((passed + 1))
+    else
+        echo "FAIL $name: code $got, wanted $code and one line with '$pattern'; said:"
+        cat "$output"
+        failed=$((failed + 1))
+    fi
+}
+
+expect "no such config" 2 "nope.yaml" "$dsv2" train nope.yaml
+expect "no such config, -n 2" 2 "nope.yaml" "$dsv2" -n 2 train nope.yaml
+expect "no such config, plain mpirun" 2 "nope.yaml" mpirun --oversubscribe -n 2 "$dsv2" train nope.yaml
+expect "another tool's word" 2 "write learning_rate" "$dsv2" -n 2 train configs/tiny.yaml lr=3
+expect "ranks that do not fit" 2 "does not divide 3 ranks" "$dsv2" -n 3 train configs/tiny.yaml
+expect "unknown command" 2 "did you mean train" mpirun --oversubscribe -n 2 "$dsv2" trian configs/tiny.yaml
+expect "no model" 2 "no such file" "$dsv2" -n 2 generate nowhere
+expect "two numbers of ranks" 2 "leave -n out" mpirun --oversubscribe -n 2 "$dsv2" -n 3 train configs/tiny.yaml
+expect "srun without PMIx" 2 "mpi=pmix" env SLURM_STEP_NUM_TASKS=4 "$dsv2" train configs/tiny.yaml
+
+echo "$passed passed, $failed failed"
+[[ $failed == 0 ]]
