@@ -28,7 +28,7 @@ TEST_SRC = $(wildcard tests/*.c)
 LIB_OBJ  = $(LIB_SRC:%.c=$(BUILD)/%.o)
 TEST_OBJ = $(TEST_SRC:%.c=$(BUILD)/%.o)
 HEADERS  = $(wildcard $(addsuffix /*.h,$(FOLDERS)) tests/*.h)
-SOURCES  = train/main.c $(LIB_SRC) $(TEST_SRC) $(wildcard tests/*/*.c)
+SOURCES  = train/main.c $(LIB_SRC) $(TEST_SRC) $(wildcard tests/fault/*.c) $(wildcard tests/*/*.c)
 
 all: $(BUILD)/dsv2 $(BUILD)/tests/run
 
@@ -59,6 +59,19 @@ test-asan: setup
 	@ASAN_OPTIONS=fast_unwind_on_malloc=0 LSAN_OPTIONS=suppressions=tests/tools/lsan.supp:print_suppressions=0 \
 	    build-asan/tests/run $(TESTS)
 
+# Saving under kills, failing writes, a full disk, flipped bytes and power cuts; only what the driver needs is linked.
+FAULT = $(BUILD)/tests/fault/driver $(BUILD)/tests/fault/nth
+fault: setup
+	@$(MAKE) --no-print-directory -j$(JOBS) $(FAULT)
+	@tests/fault/faults.py $(BUILD)/tests/fault
+$(BUILD)/tests/fault/driver: $(BUILD)/tests/fault/driver.o $(BUILD)/libdsv2.a
+	$(CC) $(CFLAGS) -o $@ $^ -Wl,--as-needed $(LIBS)
+$(BUILD)/tests/fault/nth: $(BUILD)/tests/fault/nth.o
+	$(CC) $(CFLAGS) -o $@ $^
+$(BUILD)/libdsv2.a: $(LIB_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
 bench: setup
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/dsv2
 	$(BUILD)/dsv2 bench
@@ -75,4 +88,4 @@ warnings: setup
 clean:
 	rm -rf build build-asan $(BUILD)
 .PHONY: all setup demo test test-asan bench check warnings fault clean
--include $(LIB_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(BUILD)/train/main.d
+-include $(LIB_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(BUILD)/train/main.d $(wildcard $(BUILD)/tests/fault/*.d)
