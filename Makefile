@@ -28,7 +28,7 @@ TEST_SRC = $(wildcard tests/*.c)
 LIB_OBJ  = $(LIB_SRC:%.c=$(BUILD)/%.o)
 TEST_OBJ = $(TEST_SRC:%.c=$(BUILD)/%.o)
 HEADERS  = $(wildcard $(addsuffix /*.h,$(FOLDERS)) tests/*.h)
-SOURCES  = train/main.c $(LIB_SRC) $(TEST_SRC) $(wildcard tests/fault/*.c) $(wildcard tests/*/*.c)
+SOURCES  = train/main.c $(LIB_SRC) $(TEST_SRC) $(wildcard tests/*/*.c)
 
 all: $(BUILD)/dsv2 $(BUILD)/tests/run
 
@@ -70,7 +70,7 @@ $(BUILD)/tests/fault/nth: $(BUILD)/tests/fault/nth.o
 	$(CC) $(CFLAGS) -o $@ $^
 $(BUILD)/libdsv2.a: $(LIB_OBJ)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	@$(AR) rcs $@ $^
 
 bench: setup
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/dsv2
