@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "launch/launcher.h"
+#include "launch/watchdog.h"
 #include "train/agree.h"
 #include "train/load_hf.h"
 
@@ -42,6 +43,7 @@ bool session_open(Session *s, const Config *config, EngineUse use, Error *error)
     if (!launch_place(&place, error)) return false;
     launch_threads((int)config->threads);
     s->world = place.size > 1 ? comm_open_mpi() : comm_open_single();
+    watchdog_open(s->world, config->watchdog_seconds);
     /* Opening an engine is collective (mesh), so a rank that cannot must say so before it. */
     bool mine = engine_plan(&s->plan, config, place.size, use, error) &&
                 fits(&s->plan, config, place.local_size, error);

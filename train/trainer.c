@@ -8,7 +8,6 @@
 
 #include "launch/launcher.h"
 #include "launch/signals.h"
-#include "launch/watchdog.h"
 #include "train/agree.h"
 #include "train/peak.h"
 
@@ -109,11 +108,10 @@ static bool open_weights(Trainer *t, const CommandLine *line, Error *error) {
 bool trainer_open(Trainer *t, const CommandLine *line, int *code, Error *error) {
     *t = (Trainer){.folder = {.lock = -1}};
     *code = EXIT_USAGE;
+    signals_open(); /* first: until then USR1 would kill */
     if (!load_config(t, line, error) ||
         !session_open(&t->session, &t->config, engine_use_training(&t->config), error))
         return false;
-    watchdog_open(t->session.world, t->config.watchdog_seconds);
-    signals_open();
     *code = EXIT_INPUT;
     if (!open_weights(t, line, error)) return false;
     t->peak = peak_flops(t->session.device, t->session.engine.run.dtype);
@@ -123,7 +121,6 @@ bool trainer_open(Trainer *t, const CommandLine *line, int *code, Error *error) 
 void trainer_close(Trainer *t) {
     checkpoint_close(t->checkpoints);
     log_close(t->log);
-    watchdog_close();
     run_folder_close(&t->folder);
     setup_data_close(&t->data);
     session_close(&t->session);
