@@ -88,34 +88,35 @@ static Tiles tiles_carve(const Attention *a, char *at) {
     return t;
 }
 
-/* x = exp(scale x - top), returns the sum. */
-static LOOP float exponentials(float *x, float scale, float top, int64_t n) {
-    float sum = 0;
+/* Turns n scores into exponentials of scale x - top, 0 outside first .. end - 1; top grows to the
+ * largest scaled score. Returns their sum. */
+static LOOP float exponentials(float *x, float scale, float *top, KeySpan own, int64_t n) {
+    float largest = -INFINITY, sum = 0;
+#pragma omp simd reduction(max : largest)
+    for (int64_t i = own.first; i < own.end; i++) largest = x[i] > largest ? x[i] : largest;
+    float shift = scale * largest > *top ? scale * largest : *top;
 #pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) {
-        x[i] = fast_exp(scale * x[i] - top);
-        sum += x[i];
+    for (int64_t i = own.first; i < own.end; i++) {
+        float e = fast_exp(scale * x[i] - shift);
+        x[i] = e;
+        sum += e;
     }
+    for (int64_t i = 0; i < own.first; i++) x[i] = 0;
+    for (int64_t i = own.end; i < n; i++) x[i] = 0;
+    *top = shift;
     return sum;
 }
 
-/* Turns n scores of query i into exponentials below the running maximum, 0 outside `own`. */
+/* The scores of query i against the block become exponentials below its running maximum. */
 static void softmax_row(Tiles *t, const Attention *a, int64_t i, float *x, int64_t n, KeySpan own) {
     if (own.first >= own.end) {
         memset(x, 0, (size_t)n * sizeof *x);
         return;
     }
-    int64_t count = own.end - own.first;
-    float top = fmaxf(t->top[i], a->scale * floats_max(x + own.first, count)), factor = expf(t->top[i] - top);
-    t->mass[i] = t->mass[i] * factor + exponentials(x + own.first, a->scale, top, count);
+    float before = t->top[i], sum = exponentials(x, a->scale, &t->top[i], own, n);
+    float factor = before == -INFINITY ? 0 : fast_exp(before - t->top[i]);
+    t->mass[i] = t->mass[i] * factor + sum;
     if (factor != 1 && factor != 0) floats_scale(t->sum + i * a->d, factor, a->d);
-    t->top[i] = top;
-    memset(x, 0, (size_t)own.first * sizeof *x);
-    memset(x + own.end, 0, (size_t)(n - own.end) * sizeof *x);
-}
-
-static KeySpan clip(KeySpan own, int64_t start, int64_t n) {
-    return (KeySpan){min_i64(max_i64(own.first - start, 0), n), min_i64(max_i64(own.end - start, 0), n)};
 }
 
 /* One block of keys for the tile of queries from `row` on. */
@@ -124,8 +125,10 @@ static void attend_block(CpuThread *thread, const Attention *a, Tiles *t, int64_
     Gemm scores = {QUERIES, n, a->width, a->width, a->width, n, in | B_TRANSPOSED};
     gemm(thread, scores, t->score, t->query, t->keys + cut.first * a->width * bytes);
     for (int64_t i = 0; i < QUERIES; i++) {
-        KeySpan none = {0, 0}, own = row + i < tensor_rows(a->q) ? attention_row(a, row + i) : none;
-        softmax_row(t, a, i, t->score + i * n, n, clip(own, index * a->block + cut.first, n));
+        KeySpan own = {0, 0};
+        if (row + i < tensor_rows(a->q))
+            own = attention_clip(attention_row(a, row + i), index * a->block + cut.first, n);
+        softmax_row(t, a, i, t->score + i * n, n, own);
     }
     if (in) floats_store(t->probability, BF16, t->score, QUERIES * n);
     Gemm sums = {QUERIES, a->d, n, n, a->d, a->d, in | ACCUMULATE};

@@ -30,6 +30,12 @@ KeySpan attention_row(const Attention *, int64_t row);
 /* The keys of block `index` that a span needs, relative to the block's start, in whole KEY_STEPs. */
 KeySpan attention_cut(const Attention *, KeySpan seen, int64_t index);
 
+/* The part of a span within n keys from `start` on, relative to it; {0, 0} when there is none. */
+static inline KeySpan attention_clip(KeySpan own, int64_t start, int64_t n) {
+    KeySpan clipped = {max_i64(own.first - start, 0), min_i64(own.end - start, n)};
+    return clipped.first < clipped.end ? clipped : (KeySpan){0, 0};
+}
+
 /* One head's keys (block, width) and values (block, d) of a block, zeros behind the last key. */
 void attention_pack(const Attention *, char *keys, char *values, int head, int64_t index);
 

@@ -45,13 +45,32 @@ static Tiles tiles_carve(const Attention *a, char *at) {
     return t;
 }
 
+/* What turns the scores of one query into gradients; 0 outside `own`. */
+typedef struct {
+    float scale, lse, delta;
+    KeySpan own;
+} RowRule;
+
 /* score -> p = exp(scale score - lse), dp -> ds = scale p (dp - delta) */
-static LOOP void score_gradients(float *restrict score, float *restrict dp, float scale, float lse, float delta,
-                                 int64_t n) {
-    for (int64_t i = 0; i < n; i++) {
-        float p = fast_exp(scale * score[i] - lse);
+static LOOP void gradients(float *restrict score, float *restrict dp, RowRule rule, int64_t n) {
+    for (int64_t i = 0; i < rule.own.first; i++) score[i] = dp[i] = 0;
+    for (int64_t i = rule.own.end; i < n; i++) score[i] = dp[i] = 0;
+    for (int64_t i = rule.own.first; i < rule.own.end; i++) {
+        float p = fast_exp(rule.scale * score[i] - rule.lse);
         score[i] = p;
-        dp[i] = scale * p * (dp[i] - delta);
+        dp[i] = rule.scale * p * (dp[i] - rule.delta);
+    }
+}
+
+/* The same, narrowed to bf16. */
+static LOOP void gradients_bf16(uint16_t *restrict p, uint16_t *restrict ds, const float *restrict score,
+                                const float *restrict dp, RowRule rule, int64_t n) {
+    for (int64_t i = 0; i < rule.own.first; i++) p[i] = ds[i] = 0;
+    for (int64_t i = rule.own.end; i < n; i++) p[i] = ds[i] = 0;
+    for (int64_t i = rule.own.first; i < rule.own.end; i++) {
+        float e = fast_exp(rule.scale * score[i] - rule.lse);
+        p[i] = narrow_float(e);
+        ds[i] = narrow_float(rule.scale * e * (dp[i] - rule.delta));
     }
 }
 
@@ -72,29 +91,21 @@ static float row_delta(const Backward *b, int64_t row, int head) {
     return sum;
 }
 
-static void zero_outside(float *x, KeySpan own, int64_t n) {
-    memset(x, 0, (size_t)own.first * sizeof *x);
-    memset(x + own.end, 0, (size_t)(n - own.end) * sizeof *x);
-}
-
 /* p and ds of the tile from `row` on, for n keys from `start` on. */
 static void tile_gradients(const Backward *b, Tiles *t, int64_t row, int head, int64_t start, int64_t n) {
     for (int64_t i = 0; i < QUERIES; i++) {
-        KeySpan own = {0, 0};
-        if (row + i < tensor_rows(b->a.q)) own = attention_row(&b->a, row + i);
-        own.first = min_i64(max_i64(own.first - start, 0), n), own.end = min_i64(max_i64(own.end - start, 0), n);
-        if (own.first >= own.end)
-            own = (KeySpan){0, 0};
+        RowRule rule = {.scale = b->a.scale};
+        if (row + i < tensor_rows(b->a.q)) rule.own = attention_clip(attention_row(&b->a, row + i), start, n);
+        if (rule.own.first < rule.own.end) {
+            rule.lse = *(const float *)element(b->lse, row + i, head);
+            rule.delta = row_delta(b, row + i, head);
+        }
+        float *score = t->score + i * n, *dp = t->dp + i * n;
+        if (b->a.q.dtype == F32)
+            gradients(score, dp, rule, n);
         else
-            score_gradients(t->score + i * n + own.first, t->dp + i * n + own.first, b->a.scale,
-                            *(const float *)element(b->lse, row + i, head), row_delta(b, row + i, head),
-                            own.end - own.first);
-        zero_outside(t->score + i * n, own, n);
-        zero_outside(t->dp + i * n, own, n);
+            gradients_bf16((uint16_t *)t->p + i * n, (uint16_t *)t->ds + i * n, score, dp, rule, n);
     }
-    if (b->a.q.dtype != BF16) return;
-    floats_store(t->p, BF16, t->score, QUERIES * n);
-    floats_store(t->ds, BF16, t->dp, QUERIES * n);
 }
 
 /* Adds the tile's dq for this block of keys to dq, or begins it. */

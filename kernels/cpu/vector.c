@@ -5,15 +5,11 @@
 #include <string.h>
 
 static LOOP void widen(float *restrict y, const uint16_t *restrict x, int64_t n) {
-    for (int64_t i = 0; i < n; i++) y[i] = float_of_bits((uint32_t)x[i] << 16);
+    for (int64_t i = 0; i < n; i++) y[i] = widen_bits(x[i]);
 }
 
-/* Rounds to nearest even; NaN stays NaN. */
 static LOOP void narrow(uint16_t *restrict y, const float *restrict x, int64_t n) {
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t u = bits_of_float(x[i]), rounded = (u + 0x7fffu + (u >> 16 & 1u)) >> 16;
-        y[i] = (uint16_t)((u & 0x7fffffffu) > 0x7f800000u ? (u >> 16 | 0x40u) : rounded);
-    }
+    for (int64_t i = 0; i < n; i++) y[i] = narrow_float(x[i]);
 }
 
 void floats_load(float *y, const void *x, Dtype dtype, int64_t n) {

@@ -33,26 +33,31 @@ static inline uint32_t bits_of_float(float f) {
     return v.u;
 }
 
-/* e^x within 2e-7 relative: x = n ln 2 + r, a polynomial of r (Cephes), times 2^n in two steps so
- * that the ends of the range underflow and overflow as they should. NaN stays NaN. */
+/* e^x within 2e-7 relative: x = n ln 2 + r, a polynomial of r, times 2^n. Saturates near the ends
+ * of the normal range instead of reaching 0 or infinity. NaN stays NaN. */
 static inline float fast_exp(float x) {
     const float shift = 12582912.0f; /* 1.5 * 2^23: adding it leaves the rounded integer in the low bits */
-    x = x < -104.0f ? -104.0f : x;
-    x = x > 89.0f ? 89.0f : x;
+    x = x < -87.0f ? -87.0f : x;
+    x = x > 88.0f ? 88.0f : x;
     float shifted = x * 1.44269504f + shift, n = shifted - shift;
     float r = x - n * 0.693359375f + n * 2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    int32_t k = (int32_t)(bits_of_float(shifted) - bits_of_float(shift)), half = k >> 1;
-    return p * float_of_bits((uint32_t)(half + 127) << 23) * float_of_bits((uint32_t)(k - half + 127) << 23);
+    float p = 1.392621414e-3f;
+    p = p * r + 8.363203511e-3f;
+    p = p * r + 4.166655443e-2f;
+    p = p * r + 1.666657684e-1f;
+    p = p * r + 5.0e-1f;
+    p = p * (r * r) + r + 1.0f;
+    return p * float_of_bits((bits_of_float(shifted) << 23) + 0x3f800000u);
 }
 
 static inline float fast_sigmoid(float x) { return 1.0f / (1.0f + fast_exp(-x)); }
+
+/* Rounds to nearest even; NaN stays NaN. As float_to_bf16, without a branch. */
+static inline uint16_t narrow_float(float f) {
+    uint32_t u = bits_of_float(f), rounded = (u + 0x7fffu + (u >> 16 & 1u)) >> 16;
+    return (uint16_t)((u & 0x7fffffffu) > 0x7f800000u ? (u >> 16 | 0x40u) : rounded);
+}
+static inline float widen_bits(uint16_t h) { return float_of_bits((uint32_t)h << 16); }
 
 void floats_load(float *y, const void *x, Dtype dtype, int64_t n); /* F32 or BF16 */
 void floats_store(void *y, Dtype dtype, const float *x, int64_t n);
