@@ -15,7 +15,6 @@ H5Writer *h5_create(void);
 void h5_attr_text(H5Writer *, const char *object, const char *name,
                   const char *value); /* object "/" or a dataset's path */
 void h5_attr_int(H5Writer *, const char *object, const char *name, int64_t value);
-void h5_attr_real(H5Writer *, const char *object, const char *name, double value);
 /* path may contain groups ("model/lm_head.weight"); returns the dataset's number. bf16 is stored
  * as a custom float that h5dump and h5py read. */
 int h5_dataset(H5Writer *, const char *path, Dtype, int ndim, const int64_t *dim);

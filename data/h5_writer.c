@@ -25,12 +25,9 @@ typedef struct {
     int64_t offset, bytes; /* in the file, once laid out; a virtual dataset has no bytes */
 } Dataset;
 
-typedef enum { TEXT, INTEGER, REAL } Kind;
 typedef struct {
-    char *object, *name, *text;
-    Kind kind;
+    char *object, *name, *text; /* text NULL: an integer */
     int64_t integer;
-    double real;
 } Attribute;
 
 struct H5Writer {
@@ -57,13 +54,10 @@ static void add_attribute(H5Writer *w, const char *object, const char *name, Att
     w->attribute[w->attributes++] = a;
 }
 void h5_attr_text(H5Writer *w, const char *object, const char *name, const char *value) {
-    add_attribute(w, object, name, (Attribute){.kind = TEXT, .text = must_strdup(value)});
+    add_attribute(w, object, name, (Attribute){.text = must_strdup(value)});
 }
 void h5_attr_int(H5Writer *w, const char *object, const char *name, int64_t value) {
-    add_attribute(w, object, name, (Attribute){.kind = INTEGER, .integer = value});
-}
-void h5_attr_real(H5Writer *w, const char *object, const char *name, double value) {
-    add_attribute(w, object, name, (Attribute){.kind = REAL, .real = value});
+    add_attribute(w, object, name, (Attribute){.integer = value});
 }
 
 static int add_dataset(H5Writer *w, const char *path, Dtype dtype, int ndim, const int64_t *dim, bool is_virtual) {
@@ -175,8 +169,7 @@ static bool create_dataset(hid_t file, Dataset *d, Error *error) {
 }
 
 static hid_t attribute_type(const Attribute *a) {
-    if (a->kind == INTEGER) return H5Tcopy(H5T_STD_I64LE);
-    if (a->kind == REAL) return H5Tcopy(H5T_IEEE_F64LE);
+    if (!a->text) return H5Tcopy(H5T_STD_I64LE);
     hid_t type = H5Tcopy(H5T_C_S1);
     check(type >= 0 && H5Tset_size(type, strlen(a->text) + 1) >= 0 && H5Tset_cset(type, H5T_CSET_UTF8) >= 0,
           "HDF5 cannot make a text type");
@@ -184,9 +177,7 @@ static hid_t attribute_type(const Attribute *a) {
 }
 
 static bool create_attribute(hid_t file, const Attribute *a, Error *error) {
-    const void *value = a->kind == TEXT      ? (const void *)a->text
-                        : a->kind == INTEGER ? (const void *)&a->integer
-                                             : &a->real;
+    const void *value = a->text ? (const void *)a->text : &a->integer;
     hid_t type = attribute_type(a), space = H5Screate(H5S_SCALAR);
     hid_t made = H5Acreate_by_name(file, a->object, a->name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     bool ok = (made >= 0 && H5Awrite(made, type, value) >= 0) ||
