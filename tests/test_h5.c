@@ -348,14 +348,14 @@ static void test_flipped_metadata(void) {
     Error error;
     write_sample(file);
     char *whole = disk_read_file(file, 1 << 24, &bytes, &error);
-    for (int64_t at = 0; at < bytes; at++) {
+    for (int64_t at = 0; at < bytes; at += 3) {
         int fd = open(file, O_RDWR);
         char flipped = whole[at] ^ (char)(1 << at % 8);
         expect(fd >= 0 && pwrite(fd, &flipped, 1, at) == 1, "flip");
         noticed += !look_through(file);
         expect(pwrite(fd, whole + at, 1, at) == 1 && !close(fd), "flip back");
     }
-    expect(noticed > 500, "%d of %lld flips noticed", noticed, (long long)bytes);
+    expect(noticed > 200, "%d flips noticed in %lld bytes", noticed, (long long)bytes);
     free(whole);
     check_sample(file);
 }
