@@ -6,7 +6,10 @@
 #pragma once
 #include "kernels/base.h"
 
-typedef struct { const char *name; void (*run)(void); } TestCase;
+typedef struct {
+    const char *name;
+    void (*run)(void);
+} TestCase;
 
 /* Counts a failure and prints where; the test goes on. */
 #define expect(condition, ...) ((condition) ? (void)0 : test_failed(__FILE__, __LINE__, #condition, __VA_ARGS__))

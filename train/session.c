@@ -45,8 +45,8 @@ bool session_open(Session *s, const Config *config, EngineUse use, Error *error)
     s->world = place.size > 1 ? comm_open_mpi() : comm_open_single();
     watchdog_open(s->world, config->watchdog_seconds);
     /* Opening an engine is collective (mesh), so a rank that cannot must say so before it. */
-    bool mine = engine_plan(&s->plan, config, place.size, use, error) &&
-                fits(&s->plan, config, place.local_size, error);
+    bool mine =
+        engine_plan(&s->plan, config, place.size, use, error) && fits(&s->plan, config, place.local_size, error);
     if (!agree(s->world, mine, error)) return false;
     return agree(s->world, open_device(s, use, error), error);
 }
