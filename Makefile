@@ -9,7 +9,7 @@ PACKAGES = gcc libc6-dev pkg-config libopenmpi-dev openmpi-bin libhdf5-dev libdn
            libxxhash-dev hdf5-tools strace python3
 
 WARN = -Wall -Wextra -Wpedantic -Wshadow -Wmissing-prototypes -Wstrict-prototypes
-OPT_release = -O3 -g
+OPT_release = -O3 -g -fno-math-errno
 OPT_asan    = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
 # Libraries may be missing while `make setup` has not run yet, so the targets that need them call make again.

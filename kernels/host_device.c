@@ -7,7 +7,9 @@
 void *host_reserve(Device *device, int64_t bytes, Space space) {
     (void)device, (void)space;
     void *p = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return p == MAP_FAILED ? NULL : p;
+    if (p == MAP_FAILED) return NULL;
+    madvise(p, (size_t)bytes, MADV_HUGEPAGE); /* a wish: matrices walked by columns need few TLB entries then */
+    return p;
 }
 
 void host_release(Device *device, void *p, int64_t bytes, Space space) {

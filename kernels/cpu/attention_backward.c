@@ -74,21 +74,24 @@ static LOOP void gradients_bf16(uint16_t *restrict p, uint16_t *restrict ds, con
     }
 }
 
-static LOOP float dot(const float *a, const float *b, int64_t n) {
+static LOOP float dot(const float *x, const float *y, int64_t n) {
     float sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
+    for (int64_t i = 0; i < n; i++) sum += x[i] * y[i];
+    return sum;
+}
+
+static LOOP float dot_bf16(const uint16_t *x, const uint16_t *y, int64_t n) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) sum += widen_bits(x[i]) * widen_bits(y[i]);
     return sum;
 }
 
 /* sum of dout out over a head's columns */
 static float row_delta(const Backward *b, int64_t row, int head) {
-    float in_dout[PIECE], in_out[PIECE], sum = 0;
-    for (int64_t done = 0; done < b->a.d; done += PIECE) {
-        int64_t n = min_i64(PIECE, b->a.d - done), col = head * b->a.d + done;
-        sum += dot(piece_in(b->dout, row, col, n, in_dout), piece_in(b->out, row, col, n, in_out), n);
-    }
-    return sum;
+    const void *dout = element(b->dout, row, head * b->a.d), *out = element(b->out, row, head * b->a.d);
+    return b->out.dtype == F32 ? dot(dout, out, b->a.d) : dot_bf16(dout, out, b->a.d);
 }
 
 /* p and ds of the tile from `row` on, for n keys from `start` on. */

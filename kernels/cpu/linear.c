@@ -6,8 +6,9 @@
  * afterwards. Only the end of a thread's range has odd sizes.
  *
  * Weight gradients: tasks are slices of rows of dw, each summed over all rows of its group by one
- * thread. When a group's rows are no multiple of GEMM_STEP, the last block starts that much
- * earlier, with zeros in the place of the surplus rows of dy. */
+ * thread, in a tile that is then added to dw in one go. When a group's rows are no multiple of
+ * GEMM_STEP, the last block starts that much earlier, with zeros in the place of the surplus rows
+ * of dy. */
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/vector.h"
 #include "kernels/shapes.h"
@@ -16,6 +17,7 @@
 #include <string.h>
 
 enum { BLOCK_ROWS = 256, SLICE_ROWS = 256, BLOCK_TERMS = 1024, MIN_ROWS = 64, COLUMN_STEP = 64 };
+enum { TILE_BYTES = 1 << 20 }; /* of a slice of dw: stays in the L2 cache */
 
 /* c's row i = a's row i times the group's block of b. */
 typedef struct {
@@ -143,24 +145,34 @@ typedef struct {
     Tensor dw, dy, x;
     Groups groups;
     int64_t slice; /* rows of dw a task */
+    bool tiled;    /* a slice is summed in a tile, then added to dw */
 } WeightProduct;
 
-/* dw rows += terms first .. first + terms - 1; dy holds them from its row 0. */
-static void terms_product(CpuThread *thread, const WeightProduct *p, int64_t dw_row, int64_t slice, int64_t first,
-                          int64_t terms, const void *dy, int64_t dy_stride) {
-    Gemm g = {slice,
+/* Where a slice is summed: rows of dw or a tile, and which columns of dy it takes. */
+typedef struct {
+    float *sum;
+    int64_t stride, col, rows;
+    int64_t flags; /* ACCUMULATE, but not for the first product into a tile */
+} Slice;
+
+/* sum += dy^T x over rows first .. first + terms - 1 of x; dy points at its first row. */
+static void terms_product(CpuThread *thread, const WeightProduct *p, Slice *s, int64_t first, int64_t terms,
+                          const void *dy, int64_t dy_stride) {
+    Gemm g = {s->rows,
               tensor_cols(p->x),
               terms,
               dy_stride,
               p->x.row_stride,
-              p->dw.row_stride,
-              gemm_flags(p->x, p->dw) | A_TRANSPOSED | ACCUMULATE};
-    if (terms) gemm(thread, g, element(p->dw, dw_row, 0), dy, element(p->x, first, 0));
+              s->stride,
+              gemm_flags(p->x, p->dw) | A_TRANSPOSED | s->flags};
+    if (!terms) return;
+    gemm(thread, g, s->sum, dy, element(p->x, first, 0));
+    s->flags = ACCUMULATE;
 }
 
-/* A copy of `slice` columns of dy's rows first .. end - 1, with zeros for rows outside lo .. hi - 1. */
-static const void *masked_copy(char *to, Tensor dy, Span rows, Span kept, int64_t col, int64_t slice) {
-    size_t bytes = (size_t)(slice * dtype_bytes(dy.dtype));
+/* A copy of some columns of dy's rows, with zeros for rows that are not to be kept. */
+static const void *masked_copy(char *to, Tensor dy, Span rows, Span kept, int64_t col, int64_t cols) {
+    size_t bytes = (size_t)(cols * dtype_bytes(dy.dtype));
     for (int64_t row = rows.first; row < rows.end; row++, to += bytes) {
         if (row >= kept.first && row < kept.end)
             memcpy(to, element(dy, row, col), bytes);
@@ -170,38 +182,41 @@ static const void *masked_copy(char *to, Tensor dy, Span rows, Span kept, int64_
     return to - (rows.end - rows.first) * (int64_t)bytes;
 }
 
-static void slice_block(CpuThread *thread, const WeightProduct *p, int64_t dw_row, int64_t col, int64_t slice,
-                        Span terms) {
+static void slice_terms(CpuThread *thread, const WeightProduct *p, Slice *s, Span terms) {
     int64_t count = terms.end - terms.first, rounded = round_up(count, GEMM_STEP);
     int64_t valid = p->groups.first[p->groups.count], first = max_i64(0, terms.end - rounded);
     if (count == rounded || first + rounded > valid) {
         int64_t even = count / GEMM_STEP * GEMM_STEP, rest = terms.first + even;
-        terms_product(thread, p, dw_row, slice, terms.first, even, element(p->dy, terms.first, col),
-                      p->dy.row_stride);
-        terms_product(thread, p, dw_row, slice, rest, count - even, element(p->dy, rest, col), p->dy.row_stride);
+        terms_product(thread, p, s, terms.first, even, element(p->dy, terms.first, s->col), p->dy.row_stride);
+        terms_product(thread, p, s, rest, count - even, element(p->dy, rest, s->col), p->dy.row_stride);
         return;
     }
     Span rows = {first, first + rounded};
-    const void *dy = masked_copy(thread->tiles, p->dy, rows, terms, col, slice);
-    terms_product(thread, p, dw_row, slice, first, rounded, dy, slice);
+    const void *dy = masked_copy(thread->tiles + TILE_BYTES, p->dy, rows, terms, s->col, s->rows);
+    terms_product(thread, p, s, first, rounded, dy, s->rows);
 }
 
 static void slice_product(CpuThread *thread, const WeightProduct *p, int64_t task) {
     int64_t rows = tensor_cols(p->dy), slices = ceil_div(rows, p->slice), group = task / slices;
-    int64_t col = task % slices * p->slice, slice = min_i64(p->slice, rows - col);
-    int64_t end = p->groups.first[group + 1];
-    for (int64_t first = p->groups.first[group]; first < end; first += BLOCK_TERMS) {
-        Span terms = {first, min_i64(first + BLOCK_TERMS, end)};
-        slice_block(thread, p, group * rows + col, col, slice, terms);
-    }
+    int64_t col = task % slices * p->slice, cols = tensor_cols(p->x), end = p->groups.first[group + 1];
+    float *dw = element(p->dw, group * rows + col, 0);
+    Slice s = {dw, p->dw.row_stride, col, min_i64(p->slice, rows - col), ACCUMULATE};
+    if (p->tiled) s.sum = (float *)thread->tiles, s.stride = cols, s.flags = 0;
+    for (int64_t first = p->groups.first[group]; first < end; first += BLOCK_TERMS)
+        slice_terms(thread, p, &s, (Span){first, min_i64(first + BLOCK_TERMS, end)});
+    if (p->tiled && s.flags)
+        for (int64_t i = 0; i < s.rows; i++) floats_add(dw + i * p->dw.row_stride, s.sum + i * cols, cols);
 }
 
-/* Slices of at most SLICE_ROWS, as many a group as keep all threads busy when groups are few. */
+/* Slices as large as a tile allows, and as many as keep all threads busy when groups are few. */
 static void weight_products(Device *device, Tensor dw, Tensor dy, Tensor x, Groups groups) {
-    int64_t rows = tensor_cols(dy), slices = ceil_div(rows, SLICE_ROWS);
+    int64_t rows = tensor_cols(dy), cols = tensor_cols(x), most = TILE_BYTES / 4 / max_i64(cols, 1);
+    WeightProduct p = {.dw = dw, .dy = dy, .x = x, .groups = groups, .tiled = most >= MIN_ROWS};
+    if (!rows || !cols) return;
+    int64_t slices = ceil_div(rows, p.tiled ? min_i64(most, SLICE_ROWS) / GEMM_STEP * GEMM_STEP : SLICE_ROWS);
     if (groups.count < 4 * device->threads) slices = round_up(slices, device->threads);
-    WeightProduct p = {dw, dy, x, groups, round_up(ceil_div(rows, max_i64(slices, 1)), GEMM_STEP)};
-    int64_t tasks = rows && tensor_cols(x) ? groups.count * ceil_div(rows, p.slice) : 0;
+    p.slice = round_up(ceil_div(rows, slices), GEMM_STEP);
+    int64_t tasks = groups.count * ceil_div(rows, p.slice);
 #pragma omp parallel num_threads(device->threads)
     {
         CpuThread *thread = cpu_thread(device);

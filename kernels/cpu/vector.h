@@ -10,6 +10,8 @@
 #pragma once
 #include "kernels/tensor.h"
 
+#include <math.h>
+
 #if defined(__x86_64__)
 #define LOOP __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
@@ -33,12 +35,11 @@ static inline uint32_t bits_of_float(float f) {
     return v.u;
 }
 
-/* e^x within 2e-7 relative: x = n ln 2 + r, a polynomial of r, times 2^n. Saturates near the ends
- * of the normal range instead of reaching 0 or infinity. NaN stays NaN. */
+/* e^x within 2e-7 relative for x up to 88: x = n ln 2 + r, a polynomial of r, times 2^n. Stays at
+ * e^-87 below -87. NaN stays NaN. */
 static inline float fast_exp(float x) {
     const float shift = 12582912.0f; /* 1.5 * 2^23: adding it leaves the rounded integer in the low bits */
     x = x < -87.0f ? -87.0f : x;
-    x = x > 88.0f ? 88.0f : x;
     float shifted = x * 1.44269504f + shift, n = shifted - shift;
     float r = x - n * 0.693359375f + n * 2.12194440e-4f;
     float p = 1.392621414e-3f;
@@ -50,7 +51,10 @@ static inline float fast_exp(float x) {
     return p * float_of_bits((bits_of_float(shifted) << 23) + 0x3f800000u);
 }
 
-static inline float fast_sigmoid(float x) { return 1.0f / (1.0f + fast_exp(-x)); }
+static inline float fast_sigmoid(float x) {
+    float small = fast_exp(-fabsf(x));
+    return (x < 0 ? small : 1.0f) / (1.0f + small);
+}
 
 /* Rounds to nearest even; NaN stays NaN. As float_to_bf16, without a branch. */
 static inline uint16_t narrow_float(float f) {
