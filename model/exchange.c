@@ -181,6 +181,7 @@ static void build_sends(Round *out, const Route *r, int round, Arena *tables, Ru
         const int64_t *per_round = r->send_round + d * s->max_rounds;
         int64_t first = r->send_first[d] + rounds_before(per_round, round);
         out->send_count[d] = per_round[round];
+        if (d == 0) out->first = first;
         for (int64_t v = first; v < first + per_round[round]; v++) {
             int32_t *slot = home + r->send_token[v] * s->home_cols;
             while (*slot >= 0) slot++;
@@ -262,6 +263,8 @@ void round_build(Round *out, const Route *r, int round, Arena *tables, Run *run)
 
 /* -- the way out and the way home ------------------------------------------------------------------ */
 
+Tensor round_rows(const Round *r, Tensor x) { return tensor_rows_view(x, r->first, r->received); }
+
 static void row_bytes(int64_t *bytes, const int64_t *count, int ep, Tensor x) {
     for (int i = 0; i < ep; i++) bytes[i] = count[i] * tensor_cols(x) * dtype_bytes(x.dtype);
 }
@@ -290,7 +293,7 @@ void dispatch_start(Round *r, Tensor to, Tensor x, Run *run) {
 }
 
 Tensor dispatch_finish(Round *r, Tensor to, Tensor x, Run *run) {
-    if (exchange_local(run)) return x;
+    if (exchange_local(run)) return round_rows(r, x);
     Comm *c = run->mesh.axis[AXIS_EP];
     c->ops->exchange_finish(c);
     arena_rewind(&run->comm, r->comm_mark);

@@ -25,6 +25,7 @@ typedef struct {                      /* tables of one round                    
     int64_t *send_count, *recv_count; /* (ep) vectors to and from each rank; host                  */
     int64_t sent, received, pairs;
     int64_t send_most;
+    int64_t first;       /* token of the first vector: with ep 1 a round is a run of tokens        */
     Tensor send_token;   /* (sent) token of each vector sent, by rank, then by token       */
     Tensor home;         /* (N, home_cols) rows of the returned vectors that are a token's */
     Tensor pair_vector;  /* (pairs) received vector of a pair; pairs lie by expert         */
@@ -62,12 +63,13 @@ void round_open(Round *, const ExchangeShape *, Run *);
 /* Builds the tables of one round in `tables`. */
 void round_build(Round *, const Route *, int round, Arena *tables, Run *);
 
-/* Rows x (N, C) to the ranks of their experts: returns (received, C); that is x itself when ep is
- * 1, else `to`, which holds shape->vectors rows. One exchange at a time. Adjoint: combine. */
+/* Rows x (N, C) to the ranks of their experts: returns (received, C); those are rows of x itself when ep is
+ * 1, else of `to`, which holds shape->vectors rows. One exchange at a time. Adjoint: combine. */
 void dispatch_start(Round *, Tensor to, Tensor x, Run *);
 Tensor dispatch_finish(Round *, Tensor to, Tensor x, Run *);
 /* Rows y (received, C) home: out (N, C) += the sum of each token's returned rows, in rank order.
- * Adjoint: dispatch. When ep is 1 the caller adds pairs to out itself (exchange_local). */
+ * Adjoint: dispatch. When ep is 1 the caller adds pairs itself to the rows of out that round_rows gives. */
 void combine_start(Round *, Tensor y, Run *);
 void combine_finish(Round *, Tensor out, Run *);
 bool exchange_local(const Run *);
+Tensor round_rows(const Round *, Tensor x);

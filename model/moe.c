@@ -80,7 +80,7 @@ static void gate_up_forward(ExpertActs *a, const Moe *m, Arena *keep, Run *run) 
 /* Sums pairs to their vectors and brings them home: y (N, D) += */
 static void send_home(Tensor y, ExpertActs *a, const Moe *m, Tensor pairs, Run *run) {
     if (exchange_local(run)) {
-        run->k->gather_sum_rows(run->device, y, pairs, a->round.vector_pairs, true);
+        run->k->gather_sum_rows(run->device, round_rows(&a->round, y), pairs, a->round.vector_pairs, true);
         return;
     }
     Tensor sums = keep_2d(&run->scratch, y.dtype, m->shape.vectors, a->round.received, tensor_cols(y));
@@ -158,7 +158,7 @@ static void weights_home(Tensor dweight, ExpertActs *a, const Moe *m, Tensor dpa
                         a->round.slot_pair);
     Tensor vectors = tensor_reshape(dslot, a->round.received, m->shape.top_k);
     if (exchange_local(run)) {
-        run->k->add(run->device, dweight, vectors);
+        run->k->add(run->device, round_rows(&a->round, dweight), vectors);
         return;
     }
     combine_start(&a->round, vectors, run);

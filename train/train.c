@@ -40,6 +40,7 @@ static bool train_step(Trainer *t, StepResult *result, double *rate, Error *erro
         params_zero_gradients(&e->model.params, &e->run);
     }
     p->step++;
+    p->skipped += !result->finite;
     p->sequences += sequences;
     p->tokens += sequences * t->config.sequence_length;
     return true;
@@ -51,7 +52,6 @@ static bool accept(Trainer *t, const StepResult *r, Error *error) {
         t->skipped_in_a_row = 0;
         return true;
     }
-    t->progress.skipped++;
     log_note(t->log, "skipped", "step %lld: loss %g, gradient norm %g (data position %lld)",
              (long long)t->progress.step, r->loss, r->grad_norm, (long long)t->progress.sequences);
     if (++t->skipped_in_a_row <= t->config.skip_nonfinite) return true;

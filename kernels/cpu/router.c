@@ -41,10 +41,20 @@ static void allowed_scores(float *open, const float *p, int64_t experts, RouterR
 
 static bool normalises(RouterRule rule, int64_t top_k) { return rule.norm_topk_prob && top_k > 1; }
 
+/* The probabilities of a row are all NaN or none. The step will be skipped, but its tokens travel first, and the
+ * tables they travel by have room for different experts of topk_group groups only. */
+static void route_nan(int32_t *expert, float *weight, int64_t top_k) {
+    for (int64_t k = 0; k < top_k; k++) expert[k] = (int32_t)k, weight[k] = NAN;
+}
+
 static void route_row(const float *p, int32_t *expert, float *weight, int64_t experts, int64_t top_k,
                       RouterRule rule) {
     float open[MAX_EXPERTS];
     double sum = 1e-20;
+    if (isnan(p[0])) {
+        route_nan(expert, weight, top_k);
+        return;
+    }
     allowed_scores(open, p, experts, rule);
     for (int64_t k = 0; k < top_k; k++) {
         expert[k] = (int32_t)best_of(open, experts);
