@@ -64,6 +64,12 @@ static bool accept(Trainer *t, const StepResult *r, Error *error) {
 
 /* -- what the log says ----------------------------------------------------------------------------- */
 
+static int layer_with_experts(const Model *m, int index) {
+    int layer = 0;
+    while (!m->blocks[layer].has_experts || m->blocks[layer].moe.index != index) layer++;
+    return layer;
+}
+
 /* Load of the experts over all ranks; the worst layer's busiest expert and the experts without a token. */
 static void read_load(Trainer *t, StepLine *line) {
     Stats *s = &t->session.engine.run.stats;
@@ -81,7 +87,7 @@ static void read_load(Trainer *t, StepLine *line) {
         double ratio = all ? (double)most * s->experts / (double)all : 0;
         if (ratio > line->max_load) {
             line->max_load = ratio;
-            line->max_load_layer = t->session.engine.model.layers - s->moe_layers + l;
+            line->max_load_layer = layer_with_experts(&t->session.engine.model, l);
         }
     }
     line->vectors_sent = sums[0] ? (double)sums[1] / (double)sums[0] : 0;
