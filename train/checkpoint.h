@@ -8,11 +8,15 @@
 #pragma once
 #include "model/params.h"
 
+/* Rises when kernels change the bits of a result: a resumed run then no longer equals one that never stopped. */
+enum { NUMERICS_EPOCH = 1 };
+
 typedef struct {
     int64_t step, tokens, sequences; /* done so far; sequences = position in the data */
     int64_t adam_step;               /* optimizer steps taken (skipped ones do not count) */
     uint64_t seed;
     int64_t skipped;
+    int64_t numerics_epoch; /* of the program that wrote the checkpoint; set by reading */
 } Progress;
 
 typedef struct Checkpointer Checkpointer;

@@ -7,9 +7,6 @@
 #include "data/disk.h"
 #include "train/commands.h"
 
-/* Rises when kernels change the bits of a result: a resumed run then no longer equals one that never stopped. */
-enum { NUMERICS_EPOCH = 1 };
-
 static const struct {
     const char *name;
     size_t field;
@@ -36,6 +33,7 @@ static bool read_attributes(H5Reader *r, const char *file, Progress *progress, c
     if (format != CHECKPOINT_FORMAT)
         return fail(error, "%s: checkpoint format %lld; this program reads format %d", file, (long long)format,
                     CHECKPOINT_FORMAT);
+    if (!h5_read_attr_int(r, "/", "numerics_epoch", &progress->numerics_epoch, error)) return false;
     for (int i = 0; i < NUMBERS; i++)
         if (!h5_read_attr_int(r, "/", numbers[i].name, (int64_t *)(void *)((char *)progress + numbers[i].field),
                               error))

@@ -1,15 +1,25 @@
 #include "train/load_hf.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+static void shape_text(char to[128], const int64_t *dim, int ndim) {
+    size_t used = (size_t)snprintf(to, 128, "(");
+    for (int i = 0; i < ndim && used < 96; i++)
+        used += (size_t)snprintf(to + used, 128 - used, i ? ", %lld" : "%lld", (long long)dim[i]);
+    snprintf(to + used, 128 - used, ")");
+}
+
 static bool shape_fits(const StTensor *t, const Param *p, Error *error) {
-    bool fits = p->is_vector ? t->ndim == 1 && t->dim[0] == p->cols
-                             : t->ndim == 2 && t->dim[0] == p->rows && t->dim[1] == p->cols;
-    if (fits) return true;
-    return fail(error, "%s: tensor %s has %d dims, the first %lld; config.json asks for (%lld, %lld)", t->file,
-                t->name, t->ndim, (long long)(t->ndim ? t->dim[0] : 0), (long long)p->rows, (long long)p->cols);
+    int64_t matrix[2] = {p->rows, p->cols}, *wanted = p->is_vector ? matrix + 1 : matrix;
+    int ndim = p->is_vector ? 1 : 2;
+    if (t->ndim == ndim && !memcmp(t->dim, wanted, (size_t)ndim * sizeof *wanted)) return true;
+    char has[128], asked[128];
+    shape_text(has, t->dim, t->ndim);
+    shape_text(asked, wanted, ndim);
+    return fail(error, "%s: tensor %s is of shape %s, config.json asks for %s", t->file, t->name, has, asked);
 }
 
 static bool finite_values(const float *values, int64_t n, const StTensor *t, int64_t first, Error *error) {
@@ -49,18 +59,46 @@ static bool load_unit(Param *p, int64_t unit, const Safetensors *from, float *ho
     return true;
 }
 
+typedef struct {
+    char text[192];
+} Name;
+
+static int by_text(const void *a, const void *b) { return strcmp(((const Name *)a)->text, ((const Name *)b)->text); }
+
+/* Sorted names of all tensors of the model, experts of other ranks included. */
+static Name *wanted_names(const Params *params, const Run *run, int64_t *count) {
+    Name *names = NULL;
+    *count = 0;
+    for (int i = 0; i < params->count; i++) {
+        Param all = params->list[i];
+        if (all.sum_axis == AXIS_EDP) all.units *= mesh_size(&run->mesh, AXIS_EP), all.first_expert = 0;
+        names = must_realloc(names, *count + all.units, sizeof *names);
+        for (int64_t u = 0; u < all.units; u++) param_unit_name(&all, u, names[(*count)++].text);
+    }
+    qsort(names, (size_t)*count, sizeof *names, by_text);
+    return names;
+}
+
 /* Published tensors that no layer of this model has. inv_freq is a constant that some old files carry. */
 static bool no_surplus(const Params *params, const Safetensors *from, const Run *run, Error *error) {
-    int64_t wanted = 0, ep = mesh_size(&run->mesh, AXIS_EP);
-    for (int i = 0; i < params->count; i++)
-        wanted += params->list[i].units * (params->list[i].sum_axis == AXIS_EDP ? ep : 1);
-    int64_t there = 0;
-    for (int64_t i = 0; i < safetensors_count(from); i++)
-        there += !strstr(safetensors_at(from, i)->name, "rotary_emb.inv_freq");
-    if (there == wanted) return true;
+    const StTensor *first = NULL;
+    int64_t wanted, surplus = 0;
+    Name *names = wanted_names(params, run, &wanted), name;
+    for (int64_t i = 0; i < safetensors_count(from); i++) {
+        const StTensor *t = safetensors_at(from, i);
+        snprintf(name.text, sizeof name.text, "%s", t->name);
+        bool known =
+            strlen(t->name) < sizeof name.text && bsearch(&name, names, (size_t)wanted, sizeof name, by_text);
+        if (known || strstr(t->name, "rotary_emb.inv_freq")) continue;
+        if (!surplus++) first = t;
+    }
+    free(names);
+    if (!surplus) return true;
+    char more[64] = "";
+    if (surplus > 1) snprintf(more, sizeof more, ", nor %lld others", (long long)(surplus - 1));
     return fail(error,
-                "the model's safetensors hold %lld tensors, config.json asks for %lld: they do not belong together",
-                (long long)there, (long long)wanted);
+                "%s: tensor %.300s is not of the model that config.json describes%s: they do not belong together",
+                first->file, first->name, more);
 }
 
 bool load_hf(Params *params, const Safetensors *from, Run *run, Error *error) {

@@ -27,6 +27,8 @@ static bool check_resume(Trainer *t, Error *error) {
     bool ok = checkpoint_read_config(t->folder.resume, &text, &t->progress, error) &&
               config_parse_dump(&old, text, error) && config_resume_check(&old, &t->config, &changes, error);
     if (ok) log_line("resume", "%s", t->folder.resume);
+    if (ok && t->progress.numerics_epoch != NUMERICS_EPOCH)
+        log_line("resume", "kernels round differently since it was saved: the run goes on, but not to the same bits");
     if (ok && changes && *changes) log_line("changed", "since the checkpoint: %s", changes);
     free(text);
     free(changes);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "data/safetensors.h"
+#include "train/agree.h"
 #include "train/commands.h"
 #include "train/session.h"
 #include "train/verify.h"
@@ -86,6 +87,7 @@ static bool read_inputs(Verify *v, const char *path, Error *error) {
 static bool known_shape(const Verify *v, const StTensor *t, Error *error) {
     const Config *c = &v->config;
     int layer;
+    if (t->dtype > ST_F16) return fail(error, "%s: %s does not hold F64, F32, BF16 or F16 numbers", t->file, t->name);
     if (!strcmp(t->name, "logits")) return shaped(t, 3, v->batch, v->length, c->vocab_size, error);
     if (!strcmp(t->name, "loss")) return t->count == 1 || fail(error, "%s: loss is one number", t->file);
     if (sscanf(t->name, "layer.%d.output", &layer) == 1)
@@ -100,6 +102,7 @@ static bool known_shape(const Verify *v, const StTensor *t, Error *error) {
 
 static bool list_tensors(Verify *v, Error *error) {
     int64_t n = safetensors_count(v->reference);
+    if (!check_ids(v, v->ids, false, error) || (v->labels && !check_ids(v, v->labels, true, error))) return false;
     v->tensors = must_alloc(n, sizeof *v->tensors);
     for (int64_t i = 0; i < n; i++) {
         const StTensor *t = safetensors_at(v->reference, i);
@@ -112,6 +115,19 @@ static bool list_tensors(Verify *v, Error *error) {
     return true;
 }
 
+/* Ids of the vocabulary; a label may also be -100, which is not trained on. */
+static bool check_ids(const Verify *v, const StTensor *t, bool is_label, Error *error) {
+    int32_t id;
+    for (int64_t i = 0; i < t->count; i++) {
+        if (!safetensors_read(t, I32, i, 1, &id, error)) return false;
+        if ((id < 0 || id >= v->config.vocab_size) && !(is_label && id == -100))
+            return fail(error, "%s: %s holds %d at sequence %lld, place %lld; the vocabulary has %lld%s", t->file,
+                        t->name, id, (long long)(i / v->length), (long long)(i % v->length),
+                        (long long)v->config.vocab_size, is_label ? ", and -100 is ignored" : "");
+    }
+    return true;
+}
+
 /* -- computing -------------------------------------------------------------------------------------- */
 
 static bool fill_row(void *own, int64_t number, StepRow row, Error *error) {
@@ -119,9 +135,6 @@ static bool fill_row(void *own, int64_t number, StepRow row, Error *error) {
     int64_t t = v->length, first = number * t;
     if (!safetensors_read(v->ids, I32, first, t, row.ids, error)) return false;
     for (int64_t i = 0; i < t; i++) {
-        if (row.ids[i] < 0 || row.ids[i] >= v->config.vocab_size)
-            return fail(error, "%s: input_ids holds %d, the vocabulary has %lld", v->ids->file, row.ids[i],
-                        (long long)v->config.vocab_size);
         row.position[i] = (int32_t)i;
         row.first[i] = 0;
         row.label[i] = -100;
@@ -167,7 +180,8 @@ static void forward_pass(Verify *v, Error *error) {
 /* Each tensor is compared by one of the ranks that hold it. */
 static bool compare_gradients(Verify *v, const char *prefix, Error *error) {
     Engine *e = &v->session.engine;
-    for (int i = 0; i < e->model.params.count; i++) {
+    bool ok = true;
+    for (int i = 0; ok && i < e->model.params.count; i++) {
         Param *p = &e->model.params.list[i];
         if (mesh_rank(&e->run.mesh, p->sum_axis) != 0) continue;
         double *host = must_alloc(p->rows * p->cols, sizeof *host);
@@ -177,17 +191,15 @@ static bool compare_gradients(Verify *v, const char *prefix, Error *error) {
             snprintf(name, sizeof name, "%s%s", prefix, unit);
             Compared *c = find(v, name);
             if (!c) continue;
-            if (c->ref->count != p->rows * p->cols) {
-                free(host);
-                return fail(error, "%s: %s has %lld elements, the model's %lld", c->ref->file, name,
-                            (long long)c->ref->count, (long long)(p->rows * p->cols));
-            }
+            int64_t first = p->is_vector ? p->cols : p->rows;
+            ok = shaped(c->ref, p->is_vector ? 1 : 2, first, p->cols, 0, error);
+            if (!ok) break;
             tensor_to_doubles(host, param_unit(p, p->dw, u), &e->run);
             compare(c, host, 0, c->ref->count, error);
         }
         free(host);
     }
-    return true;
+    return agree(v->session.world, ok, error);
 }
 
 static bool wants(const Verify *v, const char *prefix) {
@@ -246,7 +258,8 @@ static bool report(const Verify *v) {
 
 static bool compute(Verify *v, Error *error) {
     Engine *e = &v->session.engine;
-    if (!stepdata_fill(&e->data, &e->run, 0, v->batch, fill_row, v, error)) return false;
+    bool filled = stepdata_fill(&e->data, &e->run, 0, v->batch, fill_row, v, error);
+    if (!agree(v->session.world, filled, error)) return false;
     stepdata_count(&e->data, &e->run);
     forward_pass(v, error);
     if ((wants(v, "grad.") || wants(v, "loss")) && !gradient_pass(v, "grad.", false, error)) return false;
