@@ -20,12 +20,13 @@ static bool load_config(Trainer *t, const CommandLine *line, Error *error) {
     return ok && setup_tokenizer(&t->config, &t->data.tokenizer, error);
 }
 
-/* What a resumed run may not change is refused; what it may is printed. */
-static bool check_resume(Trainer *t, Error *error) {
+/* What a resumed run may not change is refused, as a mistake of the config; what it may is printed. */
+static bool check_resume(Trainer *t, int *code, Error *error) {
     char *text = NULL, *changes = NULL;
     Config old = {0};
     bool ok = checkpoint_read_config(t->folder.resume, &text, &t->progress, error) &&
-              config_parse_dump(&old, text, error) && config_resume_check(&old, &t->config, &changes, error);
+              config_parse_dump(&old, text, error);
+    if (ok && !config_resume_check(&old, &t->config, &changes, error)) ok = false, *code = EXIT_USAGE;
     if (ok) log_line("resume", "%s", t->folder.resume);
     if (ok && t->progress.numerics_epoch != NUMERICS_EPOCH)
         log_line("resume", "kernels round differently since it was saved: the run goes on, but not to the same bits");
@@ -74,11 +75,11 @@ static bool disk_fits(const Trainer *t, Error *error) {
     return true;
 }
 
-static bool open_folder(Trainer *t, bool fresh, Error *error) {
+static bool open_folder(Trainer *t, bool fresh, int *code, Error *error) {
     Comm *world = t->session.world;
     if (!*t->config.output_dir) return fail(error, "output_dir is not set; say where the run's folder shall be");
     if (!run_folder_open(&t->folder, &t->config, fresh, world, error)) return false;
-    return !t->folder.resume[0] || agree(world, check_resume(t, error), error);
+    return !t->folder.resume[0] || agree(world, check_resume(t, code, error), error);
 }
 
 static bool open_log(Trainer *t, Error *error) {
@@ -94,9 +95,9 @@ static bool open_log(Trainer *t, Error *error) {
     return t->log != NULL;
 }
 
-static bool open_weights(Trainer *t, const CommandLine *line, Error *error) {
+static bool open_weights(Trainer *t, const CommandLine *line, int *code, Error *error) {
     Session *s = &t->session;
-    if (!open_folder(t, line->fresh, error) || !setup_data(&t->data, &t->config, s->world, error)) return false;
+    if (!open_folder(t, line->fresh, code, error) || !setup_data(&t->data, &t->config, s->world, error)) return false;
     count_steps(t);
     t->config_text = config_dump(&t->config, false);
     if (!load_weights(t, error)) return false;
@@ -115,7 +116,7 @@ bool trainer_open(Trainer *t, const CommandLine *line, int *code, Error *error) 
         !session_open(&t->session, &t->config, engine_use_training(&t->config), error))
         return false;
     *code = EXIT_INPUT;
-    if (!open_weights(t, line, error)) return false;
+    if (!open_weights(t, line, code, error)) return false;
     t->peak = peak_flops(t->session.device, t->session.engine.run.dtype);
     return true;
 }
