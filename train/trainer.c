@@ -24,8 +24,8 @@ static bool load_config(Trainer *t, const CommandLine *line, Error *error) {
 static bool check_resume(Trainer *t, int *code, Error *error) {
     char *text = NULL, *changes = NULL;
     Config old = {0};
-    bool ok = checkpoint_read_config(t->folder.resume, &text, &t->progress, error) &&
-              config_parse_dump(&old, text, error);
+    bool ok =
+        checkpoint_read_config(t->folder.resume, &text, &t->progress, error) && config_parse_dump(&old, text, error);
     if (ok && !config_resume_check(&old, &t->config, &changes, error)) ok = false, *code = EXIT_USAGE;
     if (ok) log_line("resume", "%s", t->folder.resume);
     if (ok && t->progress.numerics_epoch != NUMERICS_EPOCH)
