@@ -94,8 +94,8 @@ def log_of(folder):
 
 
 def said(done):
-    """The last line of what a run said, for a row."""
-    lines = (done.stdout + "\n" + done.stderr).strip().splitlines()
+    """The last line of what a run said, of its complaint when it failed."""
+    lines = (done.stderr if done.returncode else done.stdout).strip().splitlines()
     return "exit %d: %s" % (done.returncode, lines[-1] if lines else "")
 
 

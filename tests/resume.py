@@ -1,0 +1,272 @@
+#!/usr/bin/env python3
+"""resume.py - stopping changes nothing: every step as a place to stop, kill -9 at random moments, other numbers of
+ranks, signals, damaged checkpoints, and what a run says about keys that must not change."""
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools"))
+from runs import ENV, Rows, command, differing, dsv2, log_of, said, worst  # noqa: E402
+
+rows = Rows("resume")
+BALANCED = "balance: {device_loss_alpha: 0.02, communication_loss_alpha: 0.02, token_dropping: true}\n"
+EXIT_USAGE, EXIT_INPUT, EXIT_NUMERIC, EXIT_RETRY = 2, 65, 70, 75
+
+
+def checkpoints(cwd):
+    return os.path.join(cwd, "run/checkpoints")
+
+
+def step_folder(cwd, step):
+    return os.path.join(checkpoints(cwd), "step-%08d" % step)
+
+
+def same_end(what, cwd, straight, step):
+    """A row: the last checkpoint and the log of two runs are the same."""
+    a, b = step_folder(cwd, step), step_folder(straight, step)
+    if not os.path.isdir(a) or not os.path.isdir(b):
+        return rows.row(False, what, "no checkpoint of step %d" % step)
+    files = differing(a, b)
+    log = worst(log_of(os.path.join(cwd, "run")), log_of(os.path.join(straight, "run")))
+    return rows.row(not files and log == 0, what, "files that differ: %s; log: %g" % (files or "none", log))
+
+
+def begin_at(name, straight, steps, keep_log=True):
+    """A run folder that stopped after the checkpoints of these steps."""
+    cwd = rows.new_folder(name)
+    os.makedirs(checkpoints(cwd))
+    for step in steps:
+        shutil.copytree(step_folder(straight, step), step_folder(cwd, step))
+    with open(os.path.join(checkpoints(cwd), "LATEST"), "w") as f:
+        f.write("step-%08d\n" % steps[-1])
+    if keep_log:
+        for name in ("log.jsonl", "metrics.csv"):
+            shutil.copy(os.path.join(straight, "run", name), os.path.join(cwd, "run", name))
+    return cwd
+
+
+def every_step(config, steps):
+    """One run of all steps; then from each of its checkpoints to the end again."""
+    words = ["train", config, "steps=%d" % steps, "save_steps=1", "save_total_limit=100"]
+    straight = rows.new_folder("straight")
+    done = dsv2(words, 1, straight)
+    rows.row(done.returncode == 0, "%d steps" % steps, said(done))
+    for k in range(1, steps):
+        cwd = begin_at("stopped-at-%d" % k, straight, [k])
+        done = dsv2(words, 1, cwd)
+        if done.returncode:
+            rows.row(False, "stopped after step %d" % k, said(done))
+        else:
+            same_end("stopped after step %d" % k, cwd, straight, steps)
+    return words, straight
+
+
+def fewer_steps(config):
+    """Stopped by a smaller `steps`, which is a key that may change; on 2 ranks."""
+    words = ["train", config, "layout.ep=2", "lr_scheduler_type=constant"]
+    straight, cwd = rows.new_folder("straight-2"), rows.new_folder("raised")
+    dsv2(words + ["steps=9"], 2, straight)
+    for steps in (4, 9):
+        done = dsv2(words + ["steps=%d" % steps], 2, cwd)
+    rows.row("steps 4 -> 9" in done.stdout, "a key that may change is told", said(done))
+    same_end("4 steps, then 9, on 2 ranks", cwd, straight, 9)
+
+
+def half_precision(config):
+    """The masters of bf16 weights are saved too."""
+    words = ["train", config, "layout.ep=2", "dtype=bf16", "steps=6", "save_steps=3"]
+    straight = rows.new_folder("bf16")
+    dsv2(words, 2, straight)
+    cwd = begin_at("bf16-stopped", straight, [3])
+    done = dsv2(words, 2, cwd)
+    rows.row(done.returncode == 0, "bf16 goes on after step 3", said(done))
+    same_end("bf16: as if never stopped", cwd, straight, 6)
+
+
+def members(session):
+    """Processes of a session: the job that this script started in it, and nobody else."""
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            with open("/proc/%s/stat" % name) as f:
+                fields = f.read().rsplit(")", 1)[1].split()
+        except (OSError, IndexError):
+            continue
+        if fields[3] == str(session) and fields[0] != "Z":
+            found.append(int(name))
+    return found
+
+
+def start(words, ranks, cwd):
+    return subprocess.Popen(command(words, ranks), cwd=cwd, env=ENV, stdin=subprocess.DEVNULL,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def kill_all(job):
+    """SIGKILL to every process of the job, as when its machine goes down."""
+    while members(job.pid):
+        for pid in members(job.pid):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        time.sleep(0.005)
+    job.communicate()
+
+
+def wait_for_steps(job, cwd, least, limit=60):
+    """Until the log holds that many steps or the job is over."""
+    end = time.time() + limit
+    while job.poll() is None and time.time() < end:
+        if len(log_of(os.path.join(cwd, "run"))) >= least:
+            return
+        time.sleep(0.002)
+
+
+def killed(config, kills=12, steps=60):
+    """kill -9 of a whole job on 2 ranks, again and again; what it leaves is what an undisturbed run leaves."""
+    seed = int(os.environ.get("SEED", random.SystemRandom().randrange(10**6)))
+    dice = random.Random(seed)
+    words = ["train", config, "layout.ep=2", "steps=%d" % steps, "save_steps=2", "save_total_limit=100"]
+    straight, cwd = rows.new_folder("undisturbed"), rows.new_folder("killed")
+    dsv2(words, 2, straight)
+    places = []
+    for i in range(kills):
+        job = start(words, 2, cwd)
+        if i % 4 != 3:  # else: while it starts
+            wait_for_steps(job, cwd, (i + 1) * steps // (kills + 2))
+            time.sleep(dice.uniform(0, 0.03))
+        else:
+            time.sleep(dice.uniform(0.2, 0.8))
+        kill_all(job)
+        places.append(len(log_of(os.path.join(cwd, "run"))))
+    done = dsv2(words, 2, cwd)
+    rows.row(done.returncode == 0, "%d kills (SEED=%d)" % (kills, seed), "after steps %s; %s" % (places, said(done)))
+    same_end("as if never killed", cwd, straight, steps)
+    left = [name for name in os.listdir(checkpoints(cwd)) if not re.fullmatch(r"step-\d{8}|LATEST", name)]
+    rows.row(not left, "nothing half-written is left", str(left))
+
+
+def other_ranks(config):
+    """A checkpoint of 4 ranks goes on on 4, 2 and 1. Dropping looks at one micro-batch, so its size is said."""
+    words = ["train", config, "save_steps=5", "steps=12", "save_total_limit=100", "micro_batch_size=2"]
+    four = rows.new_folder("four-ranks")
+    dsv2(words + ["layout.ep=4"], 4, four)
+    base = log_of(os.path.join(four, "run"))
+    for ranks, ep in ((4, 4), (4, 2), (2, 2), (2, 1), (1, 1)):
+        cwd = begin_at("on-%d-%d" % (ranks, ep), four, [5])
+        done = dsv2(words + ["layout.ep=%d" % ep], ranks, cwd)
+        gap = worst(log_of(os.path.join(cwd, "run")), base)
+        told = ep == 4 or "layout.ep 4 -> %d" % ep in done.stdout
+        rows.row(done.returncode == 0 and gap <= 1e-5 and told, "from 4 ranks to %d, ep %d" % (ranks, ep),
+                 "loss %.1e  %s" % (gap, said(done)))
+
+
+def stopped_by_signal(config, name, number):
+    words = ["train", config, "layout.ep=2", "steps=40"]
+    straight, cwd = os.path.join(rows.folder, "whole-40"), rows.new_folder(name)
+    if not os.path.exists(straight):
+        dsv2(words, 2, rows.new_folder("whole-40"))
+    job = start(words, 2, cwd)
+    wait_for_steps(job, cwd, 10)
+    os.kill(job.pid, number)
+    job.communicate()
+    steps = len(log_of(os.path.join(cwd, "run")))
+    saved = os.path.isdir(step_folder(cwd, steps))
+    rows.row(job.returncode == EXIT_RETRY and saved, name, "exit %d after step %d" % (job.returncode, steps))
+    done = dsv2(words, 2, cwd)
+    rows.row(done.returncode == 0, name + ": the same command goes on", said(done))
+    same_end(name + ": as if never stopped", cwd, straight, 40)
+    return words, cwd
+
+
+def finished(config, words, cwd):
+    before = sorted(os.listdir(checkpoints(cwd)))
+    done = dsv2(words, 2, cwd)
+    rows.row(done.returncode == 0 and "steps were taken before" in done.stdout and
+             before == sorted(os.listdir(checkpoints(cwd))), "a finished run says so", said(done))
+    done = dsv2(words + ["sequence_length=32"], 2, cwd)
+    rows.row(done.returncode == EXIT_USAGE and "sequence_length" in done.stderr, "a fixed key is refused", said(done))
+    done = dsv2(words + ["resume=never"], 2, cwd)
+    rows.row(done.returncode in (EXIT_USAGE, EXIT_INPUT) and "--fresh" in done.stderr, "resume=never", said(done))
+    done = dsv2(["train", config, "steps=3", "--fresh"], 2, cwd)
+    renamed = os.path.join(cwd, "run.old-1")
+    rows.row(done.returncode == 0 and before == sorted(os.listdir(os.path.join(renamed, "checkpoints"))) and
+             [x["step"] for x in log_of(os.path.join(cwd, "run"))] == [1, 2, 3], "--fresh renames", said(done))
+
+
+def flip(path, at):
+    with open(path, "r+b") as f:
+        f.seek(at, 2 if at < 0 else 0)
+        byte = f.read(1)
+        f.seek(-1, 1)
+        f.write(bytes([byte[0] ^ 1]))
+
+
+def damage(folder, kind):
+    path = os.path.join(folder, "rank-00000.h5")
+    if kind == "a flipped bit":
+        flip(path, os.path.getsize(path) // 2)
+    elif kind == "a file cut short":
+        os.truncate(path, os.path.getsize(path) - 1)
+    elif kind == "a file missing":
+        os.remove(path)
+    elif kind == "a manifest flipped":
+        flip(os.path.join(folder, "MANIFEST"), -20)
+    else:
+        os.remove(os.path.join(folder, "MANIFEST"))
+
+
+def damaged(words, straight, steps):
+    kinds = ["a flipped bit", "a file cut short", "a file missing", "a manifest flipped", "no manifest"]
+    for kind in kinds:
+        cwd = begin_at(kind.replace(" ", "-"), straight, [4, 6])
+        damage(step_folder(cwd, 6), kind)
+        done = dsv2(words, 1, cwd)
+        told = "step-00000006" in done.stderr and "resume" in done.stdout and "step-00000004" in done.stdout
+        rows.row(done.returncode == 0 and told, "newest damaged: %s" % kind,
+                 (done.stderr.strip().splitlines() or ["nothing said"])[0][-150:])
+        same_end("newest damaged: %s: the same end" % kind, cwd, straight, steps)
+    cwd = begin_at("all-damaged", straight, [4, 6])
+    for step, kind in ((4, kinds[0]), (6, kinds[1])):
+        damage(step_folder(cwd, step), kind)
+    done = dsv2(words, 1, cwd)
+    rows.row(done.returncode == EXIT_INPUT and not os.path.exists(step_folder(cwd, steps)), "all damaged", said(done))
+
+
+def numeric(config):
+    """Weights blown up by an absurd learning rate: each step is skipped, then the run gives up."""
+    for ranks, ep in ((1, 1), (4, 4)):
+        for skip in (0, 3):
+            cwd = rows.new_folder("nan-%d-%d" % (ranks, skip))
+            done = dsv2(["train", config, "layout.ep=%d" % ep, "steps=20", "learning_rate=100", "warmup_steps=0",
+                         "lr_scheduler_type=constant", "skip_nonfinite=%d" % skip, "save_steps=1"], ranks, cwd)
+            log = log_of(os.path.join(cwd, "run"))
+            bad = [x["step"] for x in log if x["loss"] is None or x["grad_norm"] is None]
+            ok = (done.returncode == EXIT_NUMERIC and len(bad) == skip + 1 and log[-1]["skipped"] == skip + 1 and
+                  "data" in done.stderr)
+            rows.row(ok, "NaN on %d ranks, skip_nonfinite %d" % (ranks, skip), "steps %s; %s" % (bad, said(done)))
+
+
+def main():
+    config = rows.config(BALANCED)
+    words, straight = every_step(config, 12)
+    damaged(words, straight, 12)
+    fewer_steps(config)
+    killed(config)
+    other_ranks(config)
+    words, cwd = stopped_by_signal(config, "SIGUSR1", signal.SIGUSR1)
+    stopped_by_signal(config, "SIGTERM", signal.SIGTERM)
+    half_precision(config)
+    finished(config, words, cwd)
+    numeric(config)
+    rows.end()
+
+
+if __name__ == "__main__":
+    main()
