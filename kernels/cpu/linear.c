@@ -16,7 +16,7 @@
 #include <omp.h>
 #include <string.h>
 
-enum { BLOCK_ROWS = 256, SLICE_ROWS = 256, BLOCK_TERMS = 1024, MIN_ROWS = 64, COLUMN_STEP = 64 };
+enum { BLOCK_ROWS = 512, SLICE_ROWS = 256, BLOCK_TERMS = 1024, MIN_ROWS = 64, COLUMN_STEP = 64 };
 enum { TILE_BYTES = 1 << 20 }; /* of a slice of dw: stays in the L2 cache */
 
 /* c's row i = a's row i times the group's block of b. */
