@@ -100,6 +100,19 @@ static bool known_shape(const Verify *v, const StTensor *t, Error *error) {
                 t->file, t->name);
 }
 
+/* Ids of the vocabulary; a label may also be -100, which is not trained on. */
+static bool check_ids(const Verify *v, const StTensor *t, bool is_label, Error *error) {
+    int32_t id;
+    for (int64_t i = 0; i < t->count; i++) {
+        if (!safetensors_read(t, I32, i, 1, &id, error)) return false;
+        if ((id < 0 || id >= v->config.vocab_size) && !(is_label && id == -100))
+            return fail(error, "%s: %s holds %d at sequence %lld, place %lld; the vocabulary has %lld%s", t->file,
+                        t->name, id, (long long)(i / v->length), (long long)(i % v->length),
+                        (long long)v->config.vocab_size, is_label ? ", and -100 is ignored" : "");
+    }
+    return true;
+}
+
 static bool list_tensors(Verify *v, Error *error) {
     int64_t n = safetensors_count(v->reference);
     if (!check_ids(v, v->ids, false, error) || (v->labels && !check_ids(v, v->labels, true, error))) return false;
@@ -112,19 +125,7 @@ static bool list_tensors(Verify *v, Error *error) {
             return fail(error, "%s: %s needs labels, which the file does not hold", t->file, t->name);
         v->tensors[v->count++] = (Compared){.ref = t, .limit = limit_of(t->name, !strcmp(v->config.dtype, "bf16"))};
     }
-    return true;
-}
-
-/* Ids of the vocabulary; a label may also be -100, which is not trained on. */
-static bool check_ids(const Verify *v, const StTensor *t, bool is_label, Error *error) {
-    int32_t id;
-    for (int64_t i = 0; i < t->count; i++) {
-        if (!safetensors_read(t, I32, i, 1, &id, error)) return false;
-        if ((id < 0 || id >= v->config.vocab_size) && !(is_label && id == -100))
-            return fail(error, "%s: %s holds %d at sequence %lld, place %lld; the vocabulary has %lld%s", t->file,
-                        t->name, id, (long long)(i / v->length), (long long)(i % v->length),
-                        (long long)v->config.vocab_size, is_label ? ", and -100 is ignored" : "");
-    }
+    if (!v->count) return fail(error, "%s: holds input_ids and nothing to compare (logits, loss, ...)", v->ids->file);
     return true;
 }
 
