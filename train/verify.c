@@ -13,9 +13,11 @@
 
 typedef struct { /* one reference tensor, summed over the parts that ranks compare */
     const StTensor *ref;
+    const char *name;
     double limit;
+    bool joint;                               /* has no limit of its own: judged with others as one vector */
     double diff2, ref2, worst, worst_at, bad; /* bad: NaN or infinite elements of ours */
-    double compared;                          /* elements */
+    double compared, wanted;                  /* elements */
 } Compared;
 
 typedef struct {
@@ -31,14 +33,23 @@ typedef struct {
 
 /* -- limits ------------------------------------------------------------------------------------ */
 
+/* bf16: what another implementation's bf16 run shows on random small models is logits 9e-2, gradients 2.3e-1. It
+ * tells a broken kernel from a working one; that the maths is right is shown in fp32. */
 static double limit_of(const char *name, bool bf16) {
     static const struct {
         const char *prefix;
         double fp32, bf16;
-    } limits[] = {{"loss", 1e-5, 1e-2}, {"logits", 1e-5, 3e-2}, {"layer.", 1e-5, 3e-2}, {"grad", 2e-5, 1e-1}};
+    } limits[] = {{"loss", 1e-5, 1e-2}, {"logits", 1e-5, 1e-1}, {"layer.", 1e-5, 1e-1}, {"grad", 2e-5, 3e-1}};
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
         if (!strncmp(name, limits[i].prefix, strlen(limits[i].prefix))) return bf16 ? limits[i].bf16 : limits[i].fp32;
     return 0;
+}
+
+/* In bf16 a near tie of a router may fall the other way, and an expert of few tokens then has quite another
+ * gradient though nothing is wrong: those of routers and experts are judged as one vector. */
+static const double JOINT_LIMIT = 2e-1;
+static bool is_routed_gradient(const char *name) {
+    return !strncmp(name, "grad", 4) && (strstr(name, ".mlp.experts.") || strstr(name, ".mlp.gate."));
 }
 
 static void compare(Compared *c, const double *ours, int64_t first, int64_t n, Error *error) {
@@ -123,7 +134,12 @@ static bool list_tensors(Verify *v, Error *error) {
         if (!known_shape(v, t, error)) return false;
         if (!v->labels && (!strcmp(t->name, "loss") || !strncmp(t->name, "grad", 4)))
             return fail(error, "%s: %s needs labels, which the file does not hold", t->file, t->name);
-        v->tensors[v->count++] = (Compared){.ref = t, .limit = limit_of(t->name, !strcmp(v->config.dtype, "bf16"))};
+        bool bf16 = !strcmp(v->config.dtype, "bf16");
+        v->tensors[v->count++] = (Compared){.ref = t,
+                                            .name = t->name,
+                                            .limit = limit_of(t->name, bf16),
+                                            .joint = bf16 && is_routed_gradient(t->name),
+                                            .wanted = (double)t->count};
     }
     if (!v->count) return fail(error, "%s: holds input_ids and nothing to compare (logits, loss, ...)", v->ids->file);
     return true;
@@ -239,22 +255,42 @@ static void gather(Verify *v) {
 
 /* -- report ---------------------------------------------------------------------------------------- */
 
-static bool report(const Verify *v) {
-    int failed = 0;
-    printf("%-58s %10s %10s %9s %8s\n", "tensor", "rel. L2", "worst", "at", "limit");
+static bool print_row(const Compared *c) {
+    double relative = c->ref2 > 0 ? sqrt(c->diff2 / c->ref2) : sqrt(c->diff2);
+    bool whole = c->compared == c->wanted, pass = whole && !c->bad && (c->joint || relative <= c->limit);
+    char limit[16] = "joint";
+    if (!c->joint) snprintf(limit, sizeof limit, "%.0e", c->limit);
+    printf("%-58s %10.2e %10.2e %9.0f %8s %s", c->name, relative, c->worst, c->worst_at, limit,
+           pass ? "PASS" : "FAIL");
+    if (!whole) printf("  no such tensor in this model");
+    if (c->bad) printf("  %.0f NaN or infinite", c->bad);
+    printf("\n");
+    return pass;
+}
+
+/* The rows without a limit of their own whose names begin with prefix, as one vector. */
+static Compared join(const Verify *v, const char *prefix, const char *name) {
+    Compared all = {.name = name, .limit = JOINT_LIMIT};
     for (int i = 0; i < v->count; i++) {
         const Compared *c = &v->tensors[i];
-        double relative = c->ref2 > 0 ? sqrt(c->diff2 / c->ref2) : sqrt(c->diff2);
-        bool whole = c->compared == (double)c->ref->count, pass = whole && !c->bad && relative <= c->limit;
-        failed += !pass;
-        printf("%-58s %10.2e %10.2e %9.0f %8.0e %s", c->ref->name, relative, c->worst, c->worst_at, c->limit,
-               pass ? "PASS" : "FAIL");
-        if (!whole) printf("  no such tensor in this model");
-        if (c->bad) printf("  %.0f NaN or infinite", c->bad);
-        printf("\n");
+        if (!c->joint || strncmp(c->name, prefix, strlen(prefix))) continue;
+        all.diff2 += c->diff2, all.ref2 += c->ref2, all.bad += c->bad;
+        all.compared += c->compared, all.wanted += c->wanted;
+        all.worst = fmax(all.worst, c->worst);
     }
-    printf("%d of %d tensors pass\n", v->count - failed, v->count);
-    return !failed;
+    return all;
+}
+
+static bool report(const Verify *v) {
+    int passed = 0, rows = v->count;
+    printf("%-58s %10s %10s %9s %8s\n", "tensor", "rel. L2", "worst", "at", "limit");
+    for (int i = 0; i < v->count; i++) passed += print_row(&v->tensors[i]);
+    Compared joint[] = {join(v, "grad.", "grad. of routers and experts, as one vector"),
+                        join(v, "grad_balanced.", "grad_balanced. of routers and experts, as one vector")};
+    for (int i = 0; i < 2; i++)
+        if (joint[i].wanted > 0) rows++, passed += print_row(&joint[i]);
+    printf("%d of %d tensors pass\n", passed, rows);
+    return passed == rows;
 }
 
 static bool compute(Verify *v, Error *error) {
