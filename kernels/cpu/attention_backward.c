@@ -98,12 +98,16 @@ static float row_delta(const Backward *b, int64_t row, int head) {
 static void tile_gradients(const Backward *b, Tiles *t, int64_t row, int head, int64_t start, int64_t n) {
     for (int64_t i = 0; i < QUERIES; i++) {
         RowRule rule = {.scale = b->a.scale};
-        if (row + i < tensor_rows(b->a.q)) rule.own = attention_clip(attention_row(&b->a, row + i), start, n);
+        KeySpan all = {0};
+        if (row + i < tensor_rows(b->a.q)) all = attention_row(&b->a, row + i);
+        rule.own = attention_clip(all, start, n);
         if (rule.own.first < rule.own.end) {
             rule.lse = *(const float *)element(b->lse, row + i, head);
             rule.delta = row_delta(b, row + i, head);
         }
         float *score = t->score + i * n, *dp = t->dp + i * n;
+        /* A softmax over one key is constant: 0, where the difference of two sums would leave noise. */
+        if (all.end - all.first == 1 && rule.own.first < rule.own.end) rule.delta = dp[rule.own.first];
         if (b->a.q.dtype == F32)
             gradients(score, dp, rule, n);
         else
