@@ -122,7 +122,8 @@ def make(folder, c, o, seed):
 def in_transformers(c):
     """Whether it takes such a model, and computes what was published."""
     y = c.get("rope_scaling") or {}
-    both, neither = "mscale" in y and y.get("mscale_all_dim"), (y.get("mscale", 1), y.get("mscale_all_dim", 0)) == (1, 0)
+    both = "mscale" in y and y.get("mscale_all_dim")
+    neither = (y.get("mscale", 1), y.get("mscale_all_dim", 0)) == (1, 0)
     if not both and not neither: return False  # one mark alone is taken as if there were none
     if (c["norm_topk_prob"] and c["num_experts_per_tok"] > 1) or c["moe_layer_freq"] > 1: return False  # ignored
     odd = c["qk_nope_head_dim"] % 2 or c["kv_lora_rank"] % 2  # it views rows as complex numbers
