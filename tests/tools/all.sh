@@ -1,5 +1,5 @@
 #!/bin/bash
-# all.sh [WORD] - the unit tests, then every tests/*.sh; the last line is the total over all of them.
+# all.sh [WORD] - the unit tests, then the scripts; the last line is the total over all of them.
 # WORD picks tests whose suite/name contains it, and scripts whose name does. BUILD is the build folder.
 cd "$(dirname "$0")/../.." || exit 1
 export BUILD=${BUILD:-build}
@@ -28,6 +28,9 @@ count() {
 count "$BUILD/tests/run" ${word:+"$word"}
 for script in tests/*.sh; do
     [[ -e $script && $script == *"$word"* ]] && count bash "$script"
+done
+for script in tests/ranks.py tests/resume.py; do
+    [[ $script == *"$word"* ]] && count python3 "$script"
 done
 echo "$passed passed, $failed failed"
 [[ $failed == 0 ]]
