@@ -75,6 +75,8 @@ $(BUILD)/libdsv2.a: $(LIB_OBJ)
 bench: setup
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/dsv2
 	$(BUILD)/dsv2 bench
+	@for dtype in fp32 bf16; do for model in mini lite-layer; do \
+	    $(BUILD)/dsv2 bench configs/bench-$$model.yaml dtype=$$dtype || exit 1; done; done
 
 # Format, direction of includes, length of functions and files, every key read, README in step with the key table.
 check: setup

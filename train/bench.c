@@ -5,6 +5,7 @@
  * one, always in the same memory. Sizes are those of configs/bench-mini.yaml (4,096 tokens) and of
  * configs/bench-lite-layer.yaml (2,048 tokens, with 16 of the 64 experts, so that it fits). */
 #include "train/bench.h"
+#include "train/bench_step.h"
 
 #include "train/commands.h"
 #include "train/peak.h"
@@ -406,7 +407,13 @@ bool bench_kernels(Device *device, const char *word, FILE *out) {
     return true;
 }
 
+static bool is_config(const char *word) {
+    size_t n = strlen(word);
+    return n > 5 && !strcmp(word + n - 5, ".yaml");
+}
+
 int command_bench(const CommandLine *line) {
+    if (line->n_input && is_config(line->input[0])) return bench_step(line);
     Device *device = device_open("cpu", NULL);
     check(device, "the cpu backend is missing");
     const char *word = line->n_input ? line->input[0] : NULL;
