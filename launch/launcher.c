@@ -150,6 +150,17 @@ static int wait_for(pid_t process) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+/* All ranks of -n are on this machine, unless a scheduler's allocation says otherwise. */
+enum { RANKS_A_CPU = 16 };
+
+bool launch_sensible(int ranks, Error *error) {
+    int most = RANKS_A_CPU * launch_node_cpus();
+    bool allocated = getenv("SLURM_JOB_ID") || getenv("PBS_JOBID") || getenv("LSB_JOBID");
+    if (ranks <= most || allocated) return true;
+    return fail(error, "-n %d would start %d ranks on the %d CPUs of this machine; at most %d make sense here", ranks,
+                ranks, launch_node_cpus(), most);
+}
+
 int launch_ranks(int ranks, int argc, char **argv) {
     char *words[MPIRUN_WORDS];
     mpirun_words(words, ranks, argc, argv);

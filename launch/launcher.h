@@ -15,6 +15,9 @@ typedef struct {
 
 bool launch_place(LaunchPlace *, Error *); /* false: srun without PMIx, which would start N separate runs */
 
+/* False + message for more ranks than this machine could ever serve. */
+bool launch_sensible(int ranks, Error *);
+
 /* Runs argv (of main) under mpirun with `ranks` ranks and returns the exit code. */
 int launch_ranks(int ranks, int argc, char **argv);
 
