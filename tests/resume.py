@@ -66,6 +66,21 @@ def every_step(config, steps):
     return words, straight
 
 
+def slow_disk(words, straight, steps):
+    """Every write of a checkpoint takes its time: training goes on beside it and changes nothing that is not yet
+    written."""
+    cwd = rows.new_folder("slow-disk")
+    slow = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=pwrite64", "-e", "inject=pwrite64:delay_enter=4000"]
+    done = subprocess.run(slow + command(words), cwd=cwd, env=ENV, stdin=subprocess.DEVNULL, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+    rows.row(done.returncode == 0, "slow disk", said(done))
+    for k in range(1, steps):
+        files = differing(step_folder(cwd, k), step_folder(straight, k))
+        if files:
+            rows.row(False, "slow disk: checkpoint of step %d" % k, "files that differ: %s" % files)
+    same_end("slow disk: all checkpoints as on a fast one", cwd, straight, steps)
+
+
 def fewer_steps(config):
     """Stopped by a smaller `steps`, which is a key that may change; on 2 ranks."""
     words = ["train", config, "layout.ep=2", "lr_scheduler_type=constant"]
@@ -256,6 +271,7 @@ def numeric(config):
 def main():
     config = rows.config(BALANCED)
     words, straight = every_step(config, 12)
+    slow_disk(words, straight, 12)
     damaged(words, straight, 12)
     fewer_steps(config)
     killed(config)
