@@ -48,7 +48,8 @@ demo: setup
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/dsv2
 	$(BUILD)/dsv2 prepare configs/tiny.yaml
 	$(BUILD)/dsv2 -n 2 train configs/tiny.yaml
-	$(BUILD)/dsv2 generate runs/tiny
+	$(BUILD)/dsv2 generate runs/tiny "In the beginning"
+	@echo "a bigram model of the same text: loss $$(tests/tools/bigram.py runs/tiny/data/sample-*)"
 
 # Unit tests, then every tests/*.sh; the last line is the total.
 test: setup
