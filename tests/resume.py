@@ -209,10 +209,10 @@ def finished(config, words, cwd):
     rows.row(done.returncode == EXIT_USAGE and "sequence_length" in done.stderr, "a fixed key is refused", said(done))
     done = dsv2(words + ["resume=never"], 2, cwd)
     rows.row(done.returncode in (EXIT_USAGE, EXIT_INPUT) and "--fresh" in done.stderr, "resume=never", said(done))
-    done = dsv2(["train", config, "steps=3", "--fresh"], 2, cwd)
+    done = dsv2(["train", config, "steps=4", "--fresh"], 2, cwd)
     renamed = os.path.join(cwd, "run.old-1")
     rows.row(done.returncode == 0 and before == sorted(os.listdir(os.path.join(renamed, "checkpoints"))) and
-             [x["step"] for x in log_of(os.path.join(cwd, "run"))] == [1, 2, 3], "--fresh renames", said(done))
+             [x["step"] for x in log_of(os.path.join(cwd, "run"))] == [1, 2, 3, 4], "--fresh renames", said(done))
 
 
 def flip(path, at):
