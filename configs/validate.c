@@ -210,6 +210,22 @@ bool validate_model(Config *c, char **warnings, Error *error) {
 
 /* -- layout ---------------------------------------------------------------------------------- */
 
+/* Positions are 32-bit numbers within a micro-batch, and the plan writes a micro-batch of them. */
+static bool check_tokens(const Config *c, Error *error) {
+    int64_t micro = c->micro_batch_size * c->sequence_length, step = c->global_batch_size * c->sequence_length;
+    if (micro > MAX_MICRO_TOKENS)
+        return bad(error, c, "sequence_length",
+                   "micro_batch_size %lld of sequence_length %lld is %lld tokens at once; at most %lld can be: lower "
+                   "one of them",
+                   LL(c->micro_batch_size), LL(c->sequence_length), LL(micro), LL(MAX_MICRO_TOKENS));
+    if (step > MAX_STEP_TOKENS)
+        return bad(error, c, "global_batch_size",
+                   "global_batch_size %lld of sequence_length %lld is %lld tokens a step; at most %lld can be: lower "
+                   "one of them",
+                   LL(c->global_batch_size), LL(c->sequence_length), LL(step), LL(MAX_STEP_TOKENS));
+    return true;
+}
+
 bool validate_layout(Config *c, int ranks, Error *error) {
     int64_t n = ranks ? ranks : c->ep, divisor;
     if (n % c->ep)
@@ -231,7 +247,7 @@ bool validate_layout(Config *c, int ranks, Error *error) {
                    "micro_batch_size %lld is more than global_batch_size %lld; lower it", LL(c->micro_batch_size),
                    LL(c->global_batch_size));
     if (!c->micro_batch_size) c->micro_batch_size = min_i64(MAX_MICRO_BATCH, max_i64(1, c->global_batch_size / n));
-    return true;
+    return check_tokens(c, error);
 }
 
 bool config_validate(Config *c, int ranks, char **warnings, Error *error) {

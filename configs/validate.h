@@ -3,6 +3,7 @@
 #include "configs/keys.h"
 
 enum { TOKENIZER_BYTES_SIZE = 258, MAX_MICRO_BATCH = 8, MAX_RAMP_STEPS = 10000000 };
+enum { MAX_MICRO_TOKENS = 1 << 26, MAX_STEP_TOKENS = INT32_MAX };
 
 #define LL(value) ((long long)(value))
 

@@ -9,6 +9,8 @@ bool arena_open(Arena *a, const char *name, Device *device, Space space, int64_t
     int64_t bytes = plan ? INT64_C(1) << 43 : round_up(max_i64(capacity, 1), 4096);
     *a = (Arena){.capacity = bytes, .space = space, .device = device, .name = name};
     a->base = device->ops->reserve(device, bytes, space);
+    if (!a->base && plan)
+        return fail(error, "planning takes addresses, not memory, and this shell limits them; raise `ulimit -v`");
     if (!a->base)
         return fail(error, "cannot reserve %.2f GiB for %s; run `dsv2 plan` to see what would fit",
                     (double)bytes / 0x1p30, name);
@@ -23,6 +25,9 @@ void arena_close(Arena *a) {
 void *arena_alloc(Arena *a, int64_t bytes) {
     int64_t first = a->used;
     a->used = first + round_up(max_i64(bytes, 0), ALIGN);
+    if (a->used > a->capacity && !strcmp(a->device->backend, "plan"))
+        stop_job(EXIT_USAGE, "%s of one rank would be more than %lld TiB; check the sizes of model and batch",
+                 a->name, (long long)(a->capacity >> 40));
     check(a->used <= a->capacity, "arena %s: %lld bytes wanted, %lld planned", a->name, (long long)a->used,
           (long long)a->capacity);
     a->peak = max_i64(a->peak, a->used);

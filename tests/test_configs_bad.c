@@ -133,6 +133,8 @@ static const Bad bad_keys[] = {
     {"batch_ramp: {start: 200, tokens: 1M}", "bad.yaml:2", "more than global_batch_size"},
     {"batch_ramp: {start: 1, tokens: 1000T}", "bad.yaml:2", "takes over"},
     {"micro_batch_size: 16", "bad.yaml:2", "more than global_batch_size"},
+    {"sequence_length: 100000000", "bad.yaml:2", "tokens at once"},
+    {"micro_batch_size: 1\nglobal_batch_size: 100000000", "bad.yaml:3", "tokens a step"},
     {"model: {max_position_embeddings: 16}", "good.yaml", "more than max_position_embeddings 16"},
     {"model: {num_key_value_heads: 2}", "bad.yaml:2", "no shared heads"},
     {"model: {qk_rope_head_dim: 7}", "bad.yaml:2", "odd"},
