@@ -19,7 +19,8 @@ static inline void linear_backward_input(Tensor dx, const Linear *l, Tensor dy, 
     run->k->linear_backward_input(run->device, dx, dy, l->p->w, accumulate);
 }
 static inline void linear_backward_weight(const Linear *l, Tensor dy, Tensor x, Run *run) {
-    run->k->linear_backward_weight(run->device, l->p->dw, dy, x);
+    run->k->linear_backward_weight(run->device, l->p->dw, dy, x, l->p->has_gradient);
+    l->p->has_gradient = true;
 }
 
 static inline void norm_forward(Tensor y, Tensor rstd, const Norm *n, Tensor x, Run *run) {
@@ -30,7 +31,7 @@ static inline void norm_backward_input(Tensor dx, const Norm *n, Tensor dy, Tens
     run->k->rmsnorm_backward_input(run->device, dx, dy, x, n->p->w, rstd, accumulate);
 }
 static inline void norm_backward_weight(const Norm *n, Tensor dy, Tensor x, Tensor rstd, Run *run) {
-    run->k->rmsnorm_backward_weight(run->device, n->p->dw, dy, x, rstd);
+    run->k->rmsnorm_backward_weight(run->device, param_gradient(n->p, run), dy, x, rstd);
 }
 
 /* Memory in run->acts (kept until the layer's backward) and run->scratch, in the activations' dtype. */

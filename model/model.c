@@ -83,7 +83,7 @@ void model_backward(Model *m, ModelActs *a, Tensor dx, const Batch *b, Run *run)
         dy = other;
         other = swap;
     }
-    run->k->embedding_backward(run->device, m->embedding->dw, dy, b->ids);
+    run->k->embedding_backward(run->device, param_gradient(m->embedding, run), dy, b->ids);
     arena_rewind(&run->scratch, scratch);
     model_forget(a, run);
 }

@@ -184,11 +184,16 @@ static void experts_backward(Tensor dx, Tensor dweight, ExpertActs *a, const Moe
     arena_rewind(&run->scratch, mark);
 }
 
+static void grouped_backward_weight(Param *p, Tensor dy, Tensor x, Groups groups, Run *run) {
+    run->k->grouped_linear_backward_weight(run->device, p->dw, dy, x, groups, p->has_gradient);
+    p->has_gradient = true;
+}
+
 static void experts_backward_weight(ExpertActs *a, const Moe *m, Run *run) {
     int64_t mark = arena_mark(&run->scratch);
     Tensor rows = pair_rows(a, m, a->vectors, &run->scratch, run);
-    run->k->grouped_linear_backward_weight(run->device, m->gate_up->dw, a->dgate_up, rows, a->round.groups);
-    run->k->grouped_linear_backward_weight(run->device, m->down->dw, a->dy, a->hidden, a->round.groups);
+    grouped_backward_weight(m->gate_up, a->dgate_up, rows, a->round.groups, run);
+    grouped_backward_weight(m->down, a->dy, a->hidden, a->round.groups, run);
     arena_rewind(&run->scratch, mark);
 }
 

@@ -102,8 +102,18 @@ void params_zero_moments(Params *params, Run *run) {
     }
 }
 
-void params_zero_gradients(Params *params, Run *run) {
-    for (int i = 0; i < params->count && params->training; i++) run->k->fill(run->device, params->list[i].dw, 0.0);
+void params_forget_gradients(Params *params) {
+    for (int i = 0; i < params->count; i++) params->list[i].has_gradient = false;
+}
+
+void params_complete_gradients(Params *params, Run *run) {
+    for (int i = 0; i < params->count; i++) param_gradient(&params->list[i], run);
+}
+
+Tensor param_gradient(Param *p, Run *run) {
+    if (!p->has_gradient) run->k->fill(run->device, p->dw, 0.0);
+    p->has_gradient = true;
+    return p->dw;
 }
 
 int64_t params_count(const Params *params, const Run *run) {

@@ -14,6 +14,7 @@ typedef struct {
     bool is_vector;
     int64_t first_expert;
     Tensor w, dw;        /* (units * rows, cols): w in its dtype, dw in the stat dtype (F32) */
+    bool has_gradient;   /* dw holds this step's gradient so far; else whatever was there before */
     Tensor master, m, v; /* F32; master shares w's memory where w is F32; no dw, m, v when not training */
     Axis sum_axis;       /* ranks that hold copies: AXIS_DP, or AXIS_EDP for experts */
     int layer;           /* -1: embedding, head, final norm */
@@ -43,5 +44,9 @@ Tensor param_unit(const Param *, Tensor of, int64_t unit);
 
 void params_init_random(Params *, Run *); /* N(0, init_std) keyed by published name, ones for norms; masters follow */
 void params_zero_moments(Params *, Run *);
-void params_zero_gradients(Params *, Run *);
+/* A step begins: no gradient is there (and none is written to say so); and ends: those that got none are 0. */
+void params_forget_gradients(Params *);
+void params_complete_gradients(Params *, Run *);
+/* dw for a kernel that adds to it: 0 when nothing is there yet. */
+Tensor param_gradient(Param *, Run *);
 int64_t params_count(const Params *, const Run *); /* elements of the whole model, experts of other ranks included */

@@ -11,7 +11,6 @@ typedef struct {
 /* Called before a parameter changes (a checkpoint may still be reading it); may be NULL. */
 typedef void (*BeforeUpdate)(void *own, int index);
 
-/* Leaves every gradient 0. */
 void adamw_step(Params *, AdamwStep, BeforeUpdate, void *own, Run *);
 /* max_grad_norm / norm where norm exceeds it, else 1; max_grad_norm 0 = never clip */
 double clip_factor(double norm, double max_grad_norm);

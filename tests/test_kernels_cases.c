@@ -69,7 +69,8 @@ static void linear_backward_input(Trial *t, const int64_t *d) {
 }
 static void linear_backward_weight(Trial *t, const int64_t *d) {
     Tensor dy = in(t, d[0], d[2]), x = in(t, d[0], d[1]);
-    t->k->linear_backward_weight(t->device, both_stat(t, d[2], d[1]), dy, x);
+    t->k->linear_backward_weight(t->device, out_stat(t, d[2], d[1]), dy, x, false);
+    t->k->linear_backward_weight(t->device, both_stat(t, d[2], d[1]), dy, x, true);
 }
 
 /* -- d = {I, O, spare rows behind the groups, groups, sizes...} -- */
@@ -100,7 +101,8 @@ static void grouped_linear_backward_input(Trial *t, const int64_t *d) {
 static void grouped_linear_backward_weight(Trial *t, const int64_t *d) {
     Groups groups = trial_groups(t, d + 4, d[3]);
     Tensor dy = in(t, grouped_rows(d), d[1]), x = in(t, grouped_rows(d), d[0]);
-    t->k->grouped_linear_backward_weight(t->device, both_stat(t, d[3] * d[1], d[0]), dy, x, groups);
+    t->k->grouped_linear_backward_weight(t->device, out_stat(t, d[3] * d[1], d[0]), dy, x, groups, false);
+    t->k->grouped_linear_backward_weight(t->device, both_stat(t, d[3] * d[1], d[0]), dy, x, groups, true);
 }
 
 /* -- d = {N, D} -- */

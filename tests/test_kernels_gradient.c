@@ -123,7 +123,8 @@ void test_gradient_linear(void) {
         outputs_of(&p, cases[c].n, cases[c].o);
         p.t.k->linear_backward_input(p.t.device, gradient_of(&p, 0, cases[c].accumulate), p.dout, p.in[1],
                                      cases[c].accumulate);
-        p.t.k->linear_backward_weight(p.t.device, gradient_of(&p, 1, true), p.dout, p.in[0]);
+        p.t.k->linear_backward_weight(p.t.device, gradient_of(&p, 1, cases[c].accumulate), p.dout, p.in[0],
+                                      cases[c].accumulate);
         compare_gradients(&p, "linear", c);
         probe_close(&p);
     }
@@ -153,7 +154,8 @@ void test_gradient_grouped_linear(void) {
         p.in[1] = random_of(&p, cases[c].count * cases[c].o, cases[c].i);
         outputs_of(&p, rows, cases[c].o);
         p.t.k->grouped_linear_backward_input(p.t.device, gradient_of(&p, 0, false), p.dout, p.in[1], p.groups);
-        p.t.k->grouped_linear_backward_weight(p.t.device, gradient_of(&p, 1, true), p.dout, p.in[0], p.groups);
+        p.t.k->grouped_linear_backward_weight(p.t.device, gradient_of(&p, 1, c % 2), p.dout, p.in[0], p.groups,
+                                              c % 2);
         compare_gradients(&p, "grouped linear", c);
         probe_close(&p);
     }

@@ -66,7 +66,7 @@ static void linear_backward_input(Scene *s, const int64_t *d) {
     s->k->linear_backward_input(s->device, mat(s, d[0], d[1]), mat(s, d[0], d[2]), mat(s, d[2], d[1]), false);
 }
 static void linear_backward_weight(Scene *s, const int64_t *d) {
-    s->k->linear_backward_weight(s->device, stat(s, d[2], d[1]), mat(s, d[0], d[2]), mat(s, d[0], d[1]));
+    s->k->linear_backward_weight(s->device, stat(s, d[2], d[1]), mat(s, d[0], d[2]), mat(s, d[0], d[1]), false);
 }
 
 /* -- d = {rows, I, O, groups} -- */
@@ -81,8 +81,8 @@ static void grouped_linear_backward_input(Scene *s, const int64_t *d) {
 }
 static void grouped_linear_backward_weight(Scene *s, const int64_t *d) {
     Tensor dw = stat(s, d[3] * d[2], d[1]);
-    s->k->grouped_linear_backward_weight(s->device, dw, mat(s, d[0], d[2]), mat(s, d[0], d[1]),
-                                         groups(s, d[0], d[3]));
+    s->k->grouped_linear_backward_weight(s->device, dw, mat(s, d[0], d[2]), mat(s, d[0], d[1]), groups(s, d[0], d[3]),
+                                         false);
 }
 
 /* -- d = {sequence, sequences, heads, nope, rope, value} -- */

@@ -34,8 +34,6 @@ static bool one_step(StepBench *b, int64_t step, double *seconds, Error *error) 
     if (e->use.optimizer)
         engine_update(e, r.grad_norm,
                       (EngineUpdate){.learning_rate = b->config.learning_rate, .adam_step = step + 1});
-    else
-        params_zero_gradients(&e->model.params, &e->run);
     *seconds = clock_seconds() - begin;
     return true;
 }

@@ -23,7 +23,6 @@ bool engine_open(Engine *e, const Config *c, Device *device, Comm *world, ArenaB
     e->run.stats.moe_layers = e->model.moe_layers;
     e->run.stats.experts = (int)c->n_routed_experts;
     e->run.stats.load = must_alloc((int64_t)e->model.moe_layers * c->n_routed_experts, sizeof *e->run.stats.load);
-    if (use.training) params_zero_gradients(&e->model.params, &e->run);
     return true;
 }
 
@@ -57,11 +56,13 @@ StepResult engine_gradients(Engine *e) {
     StepResult result = {0};
     e->run.training = true;
     clear_stats(&e->run.stats);
+    params_forget_gradients(&e->model.params);
     for (int64_t i = 0; i < e->data.micros; i++) {
         Batch b = stepdata_batch(&e->data, &e->run, i);
         model_step(&e->model, &e->acts, &b, &e->run);
     }
     e->run.training = false;
+    params_complete_gradients(&e->model.params, &e->run);
     grads_sync(&e->model.params, &e->run);
     result.loss = model_read_loss(&e->model, &e->run);
     comm_reduce_f64(e->run.mesh.axis[AXIS_DP], &result.loss, 1, REDUCE_SUM);

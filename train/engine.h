@@ -36,7 +36,7 @@ void engine_close(Engine *);
 
 /* Loss and gradients of the step in engine->data, summed over ranks and micro-batches. */
 StepResult engine_gradients(Engine *);
-/* Clips and updates; gradients are zero afterwards. */
+/* Clips and updates. */
 typedef struct {
     double learning_rate;
     int64_t adam_step;

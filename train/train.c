@@ -36,8 +36,6 @@ static bool train_step(Trainer *t, StepResult *result, double *rate, Error *erro
     if (result->finite && e->use.optimizer) {
         EngineUpdate update = {*rate, ++p->adam_step, wait_param, t->checkpoints};
         engine_update(e, result->grad_norm, update);
-    } else {
-        params_zero_gradients(&e->model.params, &e->run);
     }
     p->step++;
     p->skipped += !result->finite;

@@ -230,7 +230,6 @@ static bool gradient_pass(Verify *v, const char *prefix, bool balanced, Error *e
     Engine *e = &v->session.engine;
     Config saved = v->config;
     if (!balanced) v->config.aux_loss_alpha = v->config.device_loss_alpha = v->config.communication_loss_alpha = 0;
-    params_zero_gradients(&e->model.params, &e->run);
     StepResult result = engine_gradients(e);
     v->config = saved;
     Compared *loss = find(v, "loss");

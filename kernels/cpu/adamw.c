@@ -9,7 +9,7 @@ typedef struct {
     float scale, beta1, rest1, beta2, rest2, keep, step, root2, epsilon;
 } Factors;
 
-static LOOP void step_piece(float *restrict master, float *restrict m, float *restrict v, float *restrict dw,
+static LOOP void step_piece(float *restrict master, float *restrict m, float *restrict v, const float *restrict dw,
                             Factors f, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         float g = dw[i] * f.scale;
@@ -17,7 +17,6 @@ static LOOP void step_piece(float *restrict master, float *restrict m, float *re
         m[i] = mean;
         v[i] = square;
         master[i] = master[i] * f.keep - f.step * mean / (sqrtf(square) * f.root2 + f.epsilon);
-        dw[i] = 0;
     }
 }
 

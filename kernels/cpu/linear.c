@@ -140,12 +140,13 @@ void cpu_grouped_linear_backward_input(Device *device, Tensor dx, Tensor dy, Ten
         row_products(device, &p);
 }
 
-/* dw's block of each group += dy^T x over the group's rows. */
+/* dw's block of each group = or += dy^T x over the group's rows. */
 typedef struct {
     Tensor dw, dy, x;
     Groups groups;
     int64_t slice; /* rows of dw a task */
-    bool tiled;    /* a slice is summed in a tile, then added to dw */
+    bool tiled;    /* a slice is summed in a tile that goes to dw at the end */
+    bool accumulate;
 } WeightProduct;
 
 /* Where a slice is summed: rows of dw or a tile, and which columns of dy it takes. */
@@ -196,22 +197,33 @@ static void slice_terms(CpuThread *thread, const WeightProduct *p, Slice *s, Spa
     terms_product(thread, p, s, first, rounded, dy, s->rows);
 }
 
+/* A finished row of a slice; NULL stands for zeros: no row of x belonged to its group. */
+static void put_row(float *dw, const float *sum, int64_t cols, bool accumulate) {
+    if (accumulate && sum)
+        floats_add(dw, sum, cols);
+    else if (!accumulate && sum)
+        memcpy(dw, sum, (size_t)cols * sizeof *dw);
+    else if (!accumulate)
+        memset(dw, 0, (size_t)cols * sizeof *dw);
+}
+
 static void slice_product(CpuThread *thread, const WeightProduct *p, int64_t task) {
     int64_t rows = tensor_cols(p->dy), slices = ceil_div(rows, p->slice), group = task / slices;
     int64_t col = task % slices * p->slice, cols = tensor_cols(p->x), end = p->groups.first[group + 1];
     float *dw = element(p->dw, group * rows + col, 0);
-    Slice s = {dw, p->dw.row_stride, col, min_i64(p->slice, rows - col), ACCUMULATE};
+    Slice s = {dw, p->dw.row_stride, col, min_i64(p->slice, rows - col), p->accumulate ? ACCUMULATE : 0};
     if (p->tiled) s.sum = (float *)thread->tiles, s.stride = cols, s.flags = 0;
     for (int64_t first = p->groups.first[group]; first < end; first += BLOCK_TERMS)
         slice_terms(thread, p, &s, (Span){first, min_i64(first + BLOCK_TERMS, end)});
-    if (p->tiled && s.flags)
-        for (int64_t i = 0; i < s.rows; i++) floats_add(dw + i * p->dw.row_stride, s.sum + i * cols, cols);
+    for (int64_t i = 0; i < s.rows && (p->tiled || !s.flags); i++)
+        put_row(dw + i * p->dw.row_stride, s.flags ? s.sum + i * cols : NULL, cols, p->accumulate);
 }
 
 /* Slices as large as a tile allows, and as many as keep all threads busy when groups are few. */
-static void weight_products(Device *device, Tensor dw, Tensor dy, Tensor x, Groups groups) {
+static void weight_products(Device *device, Tensor dw, Tensor dy, Tensor x, Groups groups, bool accumulate) {
     int64_t rows = tensor_cols(dy), cols = tensor_cols(x), most = TILE_BYTES / 4 / max_i64(cols, 1);
-    WeightProduct p = {.dw = dw, .dy = dy, .x = x, .groups = groups, .tiled = most >= MIN_ROWS};
+    WeightProduct p = {
+        .dw = dw, .dy = dy, .x = x, .groups = groups, .tiled = most >= MIN_ROWS, .accumulate = accumulate};
     if (!rows || !cols) return;
     int64_t slices = ceil_div(rows, p.tiled ? min_i64(most, SLICE_ROWS) / GEMM_STEP * GEMM_STEP : SLICE_ROWS);
     if (groups.count < 4 * device->threads) slices = round_up(slices, device->threads);
@@ -225,19 +237,20 @@ static void weight_products(Device *device, Tensor dw, Tensor dy, Tensor x, Grou
     }
 }
 
-void cpu_linear_backward_weight(Device *device, Tensor dw, Tensor dy, Tensor x) {
+void cpu_linear_backward_weight(Device *device, Tensor dw, Tensor dy, Tensor x, bool accumulate) {
     shape_linear_backward_weight(device, dw, dy, x);
     int64_t bound[2];
     if (cpu_leaves(x))
-        ref_linear_backward_weight(device, dw, dy, x);
+        ref_linear_backward_weight(device, dw, dy, x, accumulate);
     else
-        weight_products(device, dw, dy, x, one_group(bound, tensor_rows(x)));
+        weight_products(device, dw, dy, x, one_group(bound, tensor_rows(x)), accumulate);
 }
 
-void cpu_grouped_linear_backward_weight(Device *device, Tensor dw, Tensor dy, Tensor x, Groups groups) {
+void cpu_grouped_linear_backward_weight(Device *device, Tensor dw, Tensor dy, Tensor x, Groups groups,
+                                        bool accumulate) {
     shape_grouped_linear_backward_weight(device, dw, dy, x, groups);
     if (cpu_leaves(x))
-        ref_grouped_linear_backward_weight(device, dw, dy, x, groups);
+        ref_grouped_linear_backward_weight(device, dw, dy, x, groups, accumulate);
     else
-        weight_products(device, dw, dy, x, groups);
+        weight_products(device, dw, dy, x, groups, accumulate);
 }

@@ -54,7 +54,8 @@ void plan_linear_backward_input(Device *device, Tensor dx, Tensor dy, Tensor w, 
     COUNT(product(tensor_rows(dy), tensor_cols(dy), tensor_cols(dx)), dx, dy, w);
 }
 
-void plan_linear_backward_weight(Device *device, Tensor dw, Tensor dy, Tensor x) {
+void plan_linear_backward_weight(Device *device, Tensor dw, Tensor dy, Tensor x, bool accumulate) {
+    (void)accumulate;
     shape_linear_backward_weight(device, dw, dy, x);
     COUNT(product(tensor_rows(x), tensor_cols(dy), tensor_cols(x)), dw, dy, x);
 }
@@ -74,7 +75,9 @@ void plan_grouped_linear_backward_input(Device *device, Tensor dx, Tensor dy, Te
           used_rows(dy, groups), w);
 }
 
-void plan_grouped_linear_backward_weight(Device *device, Tensor dw, Tensor dy, Tensor x, Groups groups) {
+void plan_grouped_linear_backward_weight(Device *device, Tensor dw, Tensor dy, Tensor x, Groups groups,
+                                         bool accumulate) {
+    (void)accumulate;
     shape_grouped_linear_backward_weight(device, dw, dy, x, groups);
     COUNT(product(grouped_rows(groups), tensor_cols(dy), tensor_cols(x)), dw, used_rows(dy, groups),
           used_rows(x, groups));

@@ -16,6 +16,5 @@ void ref_adamw(Device *device, Tensor w, Tensor master, Tensor m, Tensor v, Tens
             put(v, i, j, square);
             put(master, i, j, p - step * mean / (sqrt(square) / root2 + rule.epsilon));
             put(w, i, j, get(master, i, j));
-            put(dw, i, j, 0);
         }
 }

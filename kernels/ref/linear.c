@@ -22,13 +22,13 @@ void ref_linear_backward_input(Device *device, Tensor dx, Tensor dy, Tensor w, b
         }
 }
 
-void ref_linear_backward_weight(Device *device, Tensor dw, Tensor dy, Tensor x) {
+void ref_linear_backward_weight(Device *device, Tensor dw, Tensor dy, Tensor x, bool accumulate) {
     shape_linear_backward_weight(device, dw, dy, x);
     for (int64_t o = 0; o < tensor_cols(dy); o++)
         for (int64_t i = 0; i < tensor_cols(x); i++) {
             double sum = 0;
             for (int64_t n = 0; n < tensor_rows(x); n++) sum += get(dy, n, o) * get(x, n, i);
-            put_plus(dw, o, i, sum);
+            put_gradient(dw, o, i, sum, accumulate);
         }
 }
 
@@ -54,9 +54,10 @@ void ref_grouped_linear_backward_input(Device *device, Tensor dx, Tensor dy, Ten
                                   group_weight(w, groups, g), false);
 }
 
-void ref_grouped_linear_backward_weight(Device *device, Tensor dw, Tensor dy, Tensor x, Groups groups) {
+void ref_grouped_linear_backward_weight(Device *device, Tensor dw, Tensor dy, Tensor x, Groups groups,
+                                        bool accumulate) {
     shape_grouped_linear_backward_weight(device, dw, dy, x, groups);
     for (int64_t g = 0; g < groups.count; g++)
         ref_linear_backward_weight(device, group_weight(dw, groups, g), group_rows(dy, groups, g),
-                                   group_rows(x, groups, g));
+                                   group_rows(x, groups, g), accumulate);
 }
