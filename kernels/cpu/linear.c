@@ -15,6 +15,9 @@
 
 #include <omp.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 enum { BLOCK_ROWS = 512, SLICE_ROWS = 256, BLOCK_TERMS = 1024, MIN_ROWS = 64, COLUMN_STEP = 64 };
 enum { TILE_BYTES = 1 << 20 }; /* of a slice of dw: stays in the L2 cache */
@@ -197,12 +200,28 @@ static void slice_terms(CpuThread *thread, const WeightProduct *p, Slice *s, Spa
     terms_product(thread, p, s, first, rounded, dy, s->rows);
 }
 
+/* Like memcpy, but past the caches: reading a line first only to overwrite it costs as much as writing it. */
+static void stream(float *to, const float *from, int64_t n) {
+#ifdef __SSE2__
+    if ((uintptr_t)to % 16 == 0 && n % 4 == 0) {
+        for (int64_t i = 0; i < n; i += 4) _mm_stream_ps(to + i, _mm_loadu_ps(from + i));
+        return;
+    }
+#endif
+    memcpy(to, from, (size_t)n * sizeof *to);
+}
+static void stream_end(void) {
+#ifdef __SSE2__
+    _mm_sfence();
+#endif
+}
+
 /* A finished row of a slice; NULL stands for zeros: no row of x belonged to its group. */
 static void put_row(float *dw, const float *sum, int64_t cols, bool accumulate) {
     if (accumulate && sum)
         floats_add(dw, sum, cols);
     else if (!accumulate && sum)
-        memcpy(dw, sum, (size_t)cols * sizeof *dw);
+        stream(dw, sum, cols);
     else if (!accumulate)
         memset(dw, 0, (size_t)cols * sizeof *dw);
 }
@@ -217,6 +236,7 @@ static void slice_product(CpuThread *thread, const WeightProduct *p, int64_t tas
         slice_terms(thread, p, &s, (Span){first, min_i64(first + BLOCK_TERMS, end)});
     for (int64_t i = 0; i < s.rows && (p->tiled || !s.flags); i++)
         put_row(dw + i * p->dw.row_stride, s.flags ? s.sum + i * cols : NULL, cols, p->accumulate);
+    stream_end();
 }
 
 /* Slices as large as a tile allows, and as many as keep all threads busy when groups are few. */
