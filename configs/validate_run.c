@@ -157,7 +157,7 @@ static bool check_sets(const Config *c, char **warnings, Error *error) {
             return fail(error, "%s: data.%s has no path; say where its files are", set_place(c, i, "path", at),
                         set->name);
         if (set->validation >= 1 && set->validation != floor(set->validation))
-            return fail(error, "%s: data.%s.validation %g is neither a share below 1 nor a whole number of tokens",
+            return fail(error, "%s: data.%s.validation %g is neither a share below 1 nor a whole number of documents",
                         set_place(c, i, "validation", at), set->name, set->validation);
         for (int m = 0; m < c->mix.count; m++) used |= !strcmp(c->mix.name[m], set->name);
         if (!used && !c->synthetic_data)

@@ -185,12 +185,12 @@ static void abort_all(int code) {
     _exit(code);
 }
 
-/* A collective among ranks that share CPUs takes milliseconds instead of microseconds unless waiting ranks step aside. */
-static void yield_when_shared(const LaunchPlace *place) {
+/* A collective among ranks that share CPUs, with each other or with another job, takes milliseconds instead of
+ * microseconds unless waiting ranks step aside; where each has its own, stepping aside costs nothing that shows. */
+static void step_aside(const LaunchPlace *place) {
     int cpus = launch_node_cpus();
-    if (place->local_size <= cpus) return;
-    setenv("OMPI_MCA_mpi_yield_when_idle", "1", 1);
-    if (place->rank == 0)
+    setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
+    if (place->local_size > cpus && place->rank == 0)
         fprintf(stderr, "dsv2: %d ranks share %d CPUs; waiting ranks step aside (mpi_yield_when_idle)\n",
                 place->local_size, cpus);
 }
@@ -202,7 +202,7 @@ void launch_init(int *rank, int *size) {
     *rank = 0;
     *size = 1;
     if (place.size == 1) return;
-    yield_when_shared(&place);
+    step_aside(&place);
     int provided;
     check(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) == MPI_SUCCESS, "MPI_Init failed");
     check(provided >= MPI_THREAD_FUNNELED, "this MPI knows no threads (level %d)", provided);

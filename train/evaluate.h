@@ -7,6 +7,7 @@ typedef struct {
     double loss; /* cross-entropy a token */
     int64_t tokens, sequences;
     double seconds;
+    bool stopped; /* by a signal, on any rank: the figures are of a part */
 } Evaluation;
 
 /* Collective. limit: tokens at most, 0 = the whole shard. Windows are filled to whole global batches of the engine;

@@ -137,6 +137,7 @@ static bool evaluate_sets(Trainer *t, Error *error) {
         if (!t->data.sets[i].validation[0]) continue;
         if (!evaluate_shard(&v, &t->session.engine, t->data.sets[i].validation, t->config.eval_tokens, error))
             return false;
+        if (v.stopped) return true;
         losses[n++] = (EvalLoss){t->config.data[i].name, v.loss};
     }
     if (n) log_eval(t->log, t->progress.step, losses, n);
