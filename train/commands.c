@@ -67,7 +67,8 @@ const Command commands[] = {
     {"inspect", command_inspect, RANKS_ONE, 0, 1, COMMAND_INPUTS, "PATH ...", "what is in a file or folder",
      "PATH is a checkpoint, a run folder, a token shard or another HDF5 file, a safetensors file, or a Hugging Face folder.\n",
      check_files},
-    {"bench", command_bench, RANKS_ONE, TAKES_KEYS, 0, 1, "[WORD | CONFIG.yaml]", "speed of every kernel, or of a step",
+    {"bench", command_bench, RANKS_ONE, TAKES_KEYS, 0, 1, "[WORD | CONFIG.yaml]",
+     "speed of every kernel, or of a step",
      "One row per kernel: size, time, GFLOP/s or GB/s, share of what this machine was measured to reach. WORD picks\n"
      "kernels whose name contains it. With a config: the training steps of its model, on random tokens.\n",
      NULL},
