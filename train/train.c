@@ -209,6 +209,15 @@ static bool save(Trainer *t, Error *error) {
     return fail(error, "%d saves in a row failed, the last because: %s", t->failed_saves, why.text);
 }
 
+/* A run that ends without its last checkpoint has not done its work. */
+static bool last_save_held(const Trainer *t, Error *error) {
+    if (!t->failed_saves) return true;
+    return fail(error,
+                "the last checkpoint could not be saved; make room and give the same command again: it goes on from "
+                "the newest checkpoint in %s",
+                t->folder.checkpoints);
+}
+
 static bool every(int64_t steps, int64_t step) { return steps > 0 && step % steps == 0; }
 
 /* After step t->progress.step. */
@@ -219,7 +228,8 @@ static bool between_steps(Trainer *t, bool last, Error *error) {
     if ((every(c->eval_steps, step) || last) && !evaluate_sets(t, error)) return false;
     if ((every(c->sample_steps, step) || (last && c->sample_steps)) && !c->synthetic_data) print_sample(t);
     if (!every(c->save_steps, step) && !last) return true;
-    return save(t, error) && (!last || poll_save(t, true, error));
+    if (!save(t, error) || (last && !poll_save(t, true, error))) return false;
+    return !last || last_save_held(t, error);
 }
 
 bool print_first_loss(Trainer *t, Error *error) {
@@ -247,7 +257,7 @@ static int signal_anywhere(Trainer *t) {
 }
 
 static int stop_early(Trainer *t, int number, Error *error) {
-    bool ok = save(t, error) && poll_save(t, true, error);
+    bool ok = save(t, error) && poll_save(t, true, error) && last_save_held(t, error);
     log_note(t->log, "stopped", "%s after step %lld; the same command goes on from there", signals_name(number),
              (long long)t->progress.step);
     return ok ? EXIT_RETRY : EXIT_IO;
