@@ -77,6 +77,6 @@ bool checkpoint_newest(const char *folder, char path[1024], char **why, Error *e
     bool ok = choose(folder, path, f, error);
     check(fclose(f) == 0, "out of memory for a message");
     if (!ok && !error->text[0])
-        fail(error, "%s: there are checkpoints, but none is whole; resume=never starts anew. %.600s", folder, *why);
+        fail(error, "%s: there are checkpoints, but none is whole; --fresh starts anew. %.600s", folder, *why);
     return ok;
 }
