@@ -6,7 +6,7 @@ JOBS  ?= $(shell nproc)
 
 # Debian's names; `make setup` installs what is missing.
 PACKAGES = gcc libc6-dev pkg-config libopenmpi-dev openmpi-bin libhdf5-dev libdnnl-dev libyaml-dev libjansson-dev \
-           libxxhash-dev hdf5-tools strace python3
+           libxxhash-dev libpcre2-dev libutf8proc-dev zlib1g-dev libzstd-dev hdf5-tools strace python3
 
 WARN = -Wall -Wextra -Wpedantic -Wshadow -Wmissing-prototypes -Wstrict-prototypes
 OPT_release = -O3 -g -fno-math-errno
@@ -20,7 +20,7 @@ H5_CFLAGS  := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(H5) 2>/dev
 H5_LIBS    := $(or $(shell pkg-config --libs $(H5) 2>/dev/null),-lhdf5)
 
 CFLAGS += -std=gnu11 -D_GNU_SOURCE $(WARN) $(OPT_$(MODE)) -fopenmp -I. $(MPI_CFLAGS) $(H5_CFLAGS)
-LIBS    = $(MPI_LIBS) $(H5_LIBS) -ldnnl -lyaml -ljansson -lpthread -lm
+LIBS    = $(MPI_LIBS) $(H5_LIBS) -ldnnl -lyaml -ljansson -lpcre2-8 -lutf8proc -lz -lzstd -lpthread -lm
 
 FOLDERS  = kernels kernels/ref kernels/cpu kernels/plan configs launch data model optim train
 LIB_SRC  = $(filter-out train/main.c,$(wildcard $(addsuffix /*.c,$(FOLDERS))))

@@ -96,7 +96,7 @@ bool spool_text(Spool *s, const char *text, int64_t bytes, Error *error) {
         s->ids_room = bytes;
         s->ids = must_realloc(s->ids, bytes, sizeof *s->ids);
     }
-    int64_t n = tokenizer_encode(s->tokenizer, s->ids, text, bytes);
+    int64_t n = tokenizer_encode(s->tokenizer, s->ids, text, bytes, SPECIALS_MATCH);
     XXH3_64bits_update(s->hash, text, (size_t)bytes);
     s->text_bytes += bytes;
     s->record.tokens += n;

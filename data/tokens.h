@@ -2,7 +2,11 @@
  * `documents` (I64 offsets, count + 1), and attributes: format, tokenizer, tokenizer_hash, source,
  * counts; each dataset has its XXH3 as an attribute.
  *
- * Read by ranges, so a shard may be larger than memory. A document has at least one token. */
+ * Read by ranges, so a shard may be larger than memory. A document has at least one token.
+ *
+ * One side of a prepared set is a row of shards FOLDER/train-00000.h5, -00001 ..., each with attributes `shard` and
+ * `shards`; a document lies in one of them. It is named and opened by its stem (FOLDER/train) and reads as one stream;
+ * a single file can be opened alone. */
 #pragma once
 #include "data/tokenizer.h"
 #include "kernels/tensor.h"

@@ -17,13 +17,19 @@ headers='#include <mpi.h>
 #include <oneapi/dnnl/dnnl.h>
 #include <yaml.h>
 #include <jansson.h>
-#include <xxhash.h>'
+#include <xxhash.h>
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+#include <utf8proc.h>
+#include <zlib.h>
+#include <zstd.h>'
 builds() {
     command -v mpirun >/dev/null && command -v mpicc >/dev/null &&
         printf '%s\n' "$headers" | mpicc $(pkg-config --cflags hdf5 2>/dev/null) -x c -fsyntax-only - 2>/dev/null
 }
 name_libraries() {
-    echo "dsv2 needs gcc, make, pkg-config, Open MPI 4, HDF5 1.10 or newer, oneDNN, libyaml, jansson and xxhash;"
+    echo "dsv2 needs gcc, make, pkg-config, Open MPI 4, HDF5 1.10 or newer, oneDNN, libyaml, jansson, xxhash,"
+    echo "PCRE2, utf8proc, zlib and zstd;"
     echo "its tests also need h5diff (HDF5 tools), strace and python3."
 }
 

@@ -89,24 +89,35 @@ const Command *command_find(const char *name) {
 
 typedef struct {
     const char *name, *usage;
-    unsigned takes; /* what a command must take; 0 = any */
-    size_t field;   /* of CommandLine */
+    const char *value; /* what the next word is; NULL: the option stands alone */
+    unsigned takes;    /* what a command must take; 0 = any */
+    size_t field;      /* of CommandLine: a bool, or a string when there is a value */
 } Option;
 
 static const Option options[] = {
-    {"--dry-run", " [--dry-run]", TAKES_DRY_RUN, offsetof(CommandLine, dry_run)},
-    {"--fresh", " [--fresh]", TAKES_FRESH, offsetof(CommandLine, fresh)},
-    {"--markdown", " [--markdown]", TAKES_MARKDOWN, offsetof(CommandLine, markdown)},
-    {"--help", "", 0, offsetof(CommandLine, help)},
-    {"-h", "", 0, offsetof(CommandLine, help)},
-    {"--version", "", 0, offsetof(CommandLine, version)},
+    {"-o", " -o OUT", "a file or folder to write", TAKES_OUT, offsetof(CommandLine, out)},
+    {"--dry-run", " [--dry-run]", NULL, TAKES_DRY_RUN, offsetof(CommandLine, dry_run)},
+    {"--fresh", " [--fresh]", NULL, TAKES_FRESH, offsetof(CommandLine, fresh)},
+    {"--markdown", " [--markdown]", NULL, TAKES_MARKDOWN, offsetof(CommandLine, markdown)},
+    {"--decode", " [--decode]", NULL, TAKES_DECODE, offsetof(CommandLine, decode)},
+    {"--token-ids", " [--token-ids IDS]", "ids, as in \"1 2 3\"", TAKES_PROMPTS, offsetof(CommandLine, token_ids)},
+    {"--prompts", " [--prompts FILE]", "a file of prompts", TAKES_PROMPTS, offsetof(CommandLine, prompts)},
+    {"--prefix", " [--prefix TEXT", "text", TAKES_PROMPTS, offsetof(CommandLine, prefix)},
+    {"--suffix", " --suffix TEXT]", "text", TAKES_PROMPTS, offsetof(CommandLine, suffix)},
+    {"--help", "", NULL, 0, offsetof(CommandLine, help)},
+    {"-h", "", NULL, 0, offsetof(CommandLine, help)},
+    {"--version", "", NULL, 0, offsetof(CommandLine, version)},
     {0},
 };
 
-static bool *option_field(const Option *option, CommandLine *line) { return (bool *)((char *)line + option->field); }
+static void *option_field(const Option *option, CommandLine *line) { return (char *)line + option->field; }
+
+static bool option_given(const Option *o, CommandLine *line) {
+    return o->value ? *(const char **)option_field(o, line) != NULL : *(bool *)option_field(o, line);
+}
 
 char *command_usage(const Command *c) {
-    char flags[64] = "";
+    char flags[256] = "";
     for (const Option *o = options; o->name; o++)
         if (c->takes & o->takes) strncat(flags, o->usage, sizeof flags - strlen(flags) - 1);
     return must_format("dsv2 %s%s %s%s%s", c->ranks == RANKS_ONE ? "" : "[-n RANKS] ", c->name, c->inputs, flags,
@@ -150,10 +161,17 @@ static bool parse_ranks(CommandLine *line, const char *word, Error *error) {
     return true;
 }
 
-static bool parse_option(CommandLine *line, const char *word, Error *error) {
-    for (const Option *o = options; o->name; o++)
-        if (strcmp(o->name, word) == 0) return *option_field(o, line) = true;
-    return unknown_option(word, error);
+/* Takes an option, and the word after it where it has a value; *used says how many words that were. */
+static bool parse_option(CommandLine *line, const char *word, const char *next, int *used, Error *error) {
+    const Option *o = options;
+    while (o->name && strcmp(o->name, word)) o++;
+    if (!o->name) return unknown_option(word, error);
+    *used = o->value ? 2 : 1;
+    if (option_given(o, line)) return fail(error, "%s is given twice", word);
+    if (!o->value) return *(bool *)option_field(o, line) = true;
+    if (!next) return fail(error, "%s takes %s", word, o->value);
+    *(const char **)option_field(o, line) = next;
+    return true;
 }
 
 static bool parse_word(CommandLine *line, const char *word, Error *error) {
@@ -180,7 +198,7 @@ static bool check_taken(const Command *c, CommandLine *line, Error *error) {
     if (line->ranks_said && c->ranks == RANKS_ONE)
         return fail(error, "%s runs in one process; leave -n out", c->name);
     for (const Option *o = options; o->name; o++)
-        if (o->takes && *option_field(o, line) && !(c->takes & o->takes))
+        if (o->takes && !(c->takes & o->takes) && option_given(o, line))
             return fail(error, "%s does not take %s", c->name, o->name);
     if (line->n_override && !(c->takes & TAKES_KEYS))
         return fail(error, "%s takes no settings such as %s", c->name, line->override[0]);
@@ -198,17 +216,20 @@ static bool check_inputs(const Command *c, const CommandLine *line, Error *error
     return good;
 }
 
+/* The word at argv[i], or an option and its value: how many words were taken, 0 on error. */
+static int parse_next(CommandLine *line, int i, int argc, const char *const *argv, Error *error) {
+    const char *word = argv[i], *next = i + 1 < argc ? argv[i + 1] : NULL;
+    int used = 1;
+    if (strcmp(word, "-n") == 0) return parse_ranks(line, next, error) ? 2 : 0;
+    bool good =
+        *word == '-' && word[1] ? parse_option(line, word, next, &used, error) : parse_word(line, word, error);
+    return good ? used : 0;
+}
+
 bool commandline_parse(CommandLine *line, int argc, const char *const *argv, Error *error) {
     *line = (CommandLine){.ranks = 1};
-    for (int i = 1; i < argc; i++) {
-        const char *word = argv[i];
-        if (strcmp(word, "-n") == 0) {
-            if (!parse_ranks(line, i + 1 < argc ? argv[i + 1] : NULL, error)) return false;
-            i++;
-        } else if (!(*word == '-' && word[1] ? parse_option(line, word, error) : parse_word(line, word, error))) {
-            return false;
-        }
-    }
+    for (int i = 1, used; i < argc; i += used)
+        if (!(used = parse_next(line, i, argc, argv, error))) return false;
     if (line->help || line->version) return true;
     if (!line->command) return fail(error, "name a command; `dsv2 help` lists them");
     const Command *c = command_find(line->command);

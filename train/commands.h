@@ -16,8 +16,12 @@ typedef struct {
     int n_override;
     int ranks; /* -n; else how many ranks mpirun or srun started; else 1 */
     bool ranks_said;
-    bool dry_run, fresh, markdown, help, version;
-} CommandLine;
+    bool dry_run, fresh, markdown, decode, help, version;
+    const char *out;             /* -o: where the result goes */
+    const char *token_ids;       /* "1 2 3" in place of a prompt */
+    const char *prompts;         /* file of prompts */
+    const char *prefix, *suffix; /* fill in what stands between them */
+} CommandLine;                   /* options that were not given are NULL */
 
 typedef enum {
     RANKS_ONE,  /* one process; -n is refused */
@@ -25,7 +29,15 @@ typedef enum {
     RANKS_COUNT /* -n N is only a number (plan) */
 } RankUse;
 
-enum { TAKES_KEYS = 1, TAKES_DRY_RUN = 2, TAKES_FRESH = 4, TAKES_MARKDOWN = 8 };
+enum {
+    TAKES_KEYS = 1,
+    TAKES_DRY_RUN = 2,
+    TAKES_FRESH = 4,
+    TAKES_MARKDOWN = 8,
+    TAKES_OUT = 16,
+    TAKES_DECODE = 32,
+    TAKES_PROMPTS = 64 /* --token-ids, --prompts, --prefix, --suffix */
+};
 
 typedef struct {
     const char *name;

@@ -19,7 +19,7 @@ static void print_piece(void *own, const char *text, int64_t bytes) {
 static int64_t encode_prompt(const Tokenizer *t, const char *prompt, int32_t **ids) {
     int64_t bytes = (int64_t)strlen(prompt);
     *ids = must_alloc(bytes + 1, sizeof **ids);
-    int64_t n = tokenizer_encode(t, *ids, prompt, bytes);
+    int64_t n = tokenizer_encode(t, *ids, prompt, bytes, SPECIALS_MATCH);
     if (n == 0) (*ids)[n++] = tokenizer_eos(t);
     return n;
 }

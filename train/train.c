@@ -161,7 +161,7 @@ static void print_sample(Trainer *t) {
     const Tokenizer *tokenizer = t->data.tokenizer;
     int64_t room = (int64_t)strlen(c->sample_prompt) + c->sample_tokens * tokenizer_max_bytes(tokenizer) + 1;
     int32_t *ids = must_alloc(room, sizeof *ids);
-    int64_t n = tokenizer_encode(tokenizer, ids, c->sample_prompt, (int64_t)strlen(c->sample_prompt));
+    int64_t n = tokenizer_encode(tokenizer, ids, c->sample_prompt, (int64_t)strlen(c->sample_prompt), SPECIALS_MATCH);
     Text text = {must_alloc(room, 1), 0, (size_t)room};
     if (n == 0) ids[n++] = tokenizer_eos(tokenizer);
     collect(&text, c->sample_prompt, (int64_t)strlen(c->sample_prompt));
