@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "data/disk.h"
-#include "train/agree.h"
+#include "launch/agree.h"
 
 enum { CHUNK = 1 << 18 }; /* elements converted at a time */
 

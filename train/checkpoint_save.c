@@ -14,7 +14,7 @@
 #include <sys/statvfs.h>
 
 #include "data/disk.h"
-#include "train/agree.h"
+#include "launch/agree.h"
 
 struct Checkpointer {
     char *folder, *staging;

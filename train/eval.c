@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "data/disk.h"
-#include "train/agree.h"
+#include "launch/agree.h"
 #include "train/commands.h"
 #include "train/evaluate.h"
 #include "train/log.h"

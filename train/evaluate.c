@@ -2,7 +2,7 @@
 
 #include "launch/signals.h"
 #include "launch/watchdog.h"
-#include "train/agree.h"
+#include "launch/agree.h"
 
 typedef struct {
     TokenShard *shard;

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "train/agree.h"
+#include "launch/agree.h"
 #include "train/commands.h"
 #include "train/sample.h"
 #include "train/session.h"

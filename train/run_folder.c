@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "data/disk.h"
-#include "train/agree.h"
+#include "launch/agree.h"
 #include "train/checkpoint.h"
 
 static bool set_aside(const char *path, Error *error) {

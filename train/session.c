@@ -7,7 +7,7 @@
 
 #include "launch/launcher.h"
 #include "launch/watchdog.h"
-#include "train/agree.h"
+#include "launch/agree.h"
 #include "train/load_hf.h"
 
 int64_t machine_memory_available(void) {

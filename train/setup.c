@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "launch/watchdog.h"
-#include "train/agree.h"
+#include "launch/agree.h"
 
 bool setup_tokenizer(Config *c, Tokenizer **tokenizer, Error *error) {
     *tokenizer = tokenizer_open(c->tokenizer, error);

@@ -8,7 +8,7 @@
 #include "launch/signals.h"
 #include "launch/watchdog.h"
 #include "optim/schedule.h"
-#include "train/agree.h"
+#include "launch/agree.h"
 #include "train/evaluate.h"
 #include "train/sample.h"
 #include "train/trainer.h"

@@ -8,7 +8,7 @@
 
 #include "launch/launcher.h"
 #include "launch/signals.h"
-#include "train/agree.h"
+#include "launch/agree.h"
 #include "train/peak.h"
 
 static bool load_config(Trainer *t, const CommandLine *line, Error *error) {

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "data/safetensors.h"
-#include "train/agree.h"
+#include "launch/agree.h"
 #include "train/commands.h"
 #include "train/session.h"
 #include "train/verify.h"

@@ -10,7 +10,7 @@
  * index), so what is loaded can be told from what should have been. Alone or under mpirun. Exit 1: a promise was
  * broken. */
 #include "data/disk.h"
-#include "train/agree.h"
+#include "launch/agree.h"
 #include "train/checkpoint.h"
 
 #include <fcntl.h>

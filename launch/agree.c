@@ -1,5 +1,5 @@
 /* agree.c - see agree.h. */
-#include "train/agree.h"
+#include "launch/agree.h"
 
 #include <string.h>
 
