@@ -19,14 +19,12 @@ void *pool_alloc(Pool *pool, int64_t bytes) {
 }
 
 char *pool_format(Pool *pool, const char *format, ...) {
-    char *text = NULL;
     va_list args;
     va_start(args, format);
-    int length = vasprintf(&text, format, args);
+    char *text = must_format_args(format, args);
     va_end(args);
-    check(length >= 0, "out of memory for a string");
-    char *copy = pool_alloc(pool, (int64_t)length + 1);
-    memcpy(copy, text, (size_t)length + 1);
+    size_t bytes = strlen(text) + 1;
+    char *copy = memcpy(pool_alloc(pool, (int64_t)bytes), text, bytes);
     free(text);
     return copy;
 }

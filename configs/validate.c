@@ -251,6 +251,7 @@ bool validate_layout(Config *c, int ranks, Error *error) {
 }
 
 bool config_validate(Config *c, int ranks, char **warnings, Error *error) {
+    bool micro_derived = !c->micro_batch_size;
     return validate_model(c, warnings, error) && validate_layout(c, ranks, error) &&
-           validate_run(c, ranks ? ranks : c->ep, warnings, error);
+           validate_run(c, ranks ? ranks : c->ep, micro_derived, warnings, error);
 }

@@ -12,5 +12,5 @@ const char *key_place(const Config *, const char *path, char to[256]); /* file a
 /* A broken rule: names where the key was set; always false. */
 bool bad(Error *, const Config *, const char *path, const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-/* What training needs besides a model and a layout (validate_run.c). */
-bool validate_run(Config *, int64_t ranks, char **warnings, Error *);
+/* What training needs besides a model and a layout (validate_run.c). micro_derived: nobody said micro_batch_size. */
+bool validate_run(Config *, int64_t ranks, bool micro_derived, char **warnings, Error *);

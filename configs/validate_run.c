@@ -254,16 +254,31 @@ static void warn_idle_ranks(const Config *c, int64_t n, char **warnings) {
     int64_t micro_batches = ceil_div(c->global_batch_size, c->micro_batch_size);
     if (micro_batches < n)
         text_add(warnings,
-                 "%s: global_batch_size %lld makes %lld micro-batches of %lld for %lld ranks; %lld ranks have "
+                 "%s: global_batch_size %lld makes %lld micro-batch%s of %lld for %lld ranks; %lld of them ha%s "
                  "no sequences\n",
                  key_place(c, "global_batch_size", at), LL(c->global_batch_size), LL(micro_batches),
-                 LL(c->micro_batch_size), LL(n), LL(n - micro_batches));
+                 micro_batches == 1 ? "" : "es", LL(c->micro_batch_size), LL(n), LL(n - micro_batches),
+                 n - micro_batches == 1 ? "s" : "ve");
 }
 
-bool validate_run(Config *c, int64_t ranks, char **warnings, Error *error) {
+/* The pool of dropping, and of balance losses that are not of a sequence, is a micro-batch; a size that follows from
+ * the number of ranks makes it follow from them too. */
+static void warn_pool(const Config *c, bool micro_derived, char **warnings) {
+    char at[256];
+    bool loss = c->aux_loss_alpha > 0 || c->device_loss_alpha > 0 || c->communication_loss_alpha > 0;
+    const char *key = c->token_dropping ? "balance.token_dropping" : "model.seq_aux";
+    if (!micro_derived || !c->n_routed_experts || !(c->token_dropping || (!c->seq_aux && loss))) return;
+    text_add(warnings,
+             "%s: %s looks at a micro-batch, and micro_batch_size follows from the number of ranks; set "
+             "micro_batch_size=%lld to train alike on any number\n",
+             key_place(c, key, at), key, LL(c->micro_batch_size));
+}
+
+bool validate_run(Config *c, int64_t ranks, bool micro_derived, char **warnings, Error *error) {
     if (!check_start(c, error) || !check_length(c, error) || !check_ramp(c, error) || !check_schedule(c, error) ||
         !check_data(c, warnings, error) || !check_idle(c, warnings, error))
         return false;
     warn_idle_ranks(c, ranks, warnings);
+    warn_pool(c, micro_derived, warnings);
     return true;
 }

@@ -17,15 +17,13 @@ size_t key_bytes(KeyType type) {
 }
 
 void text_add(char **text, const char *format, ...) {
-    char *piece = NULL;
     va_list args;
     va_start(args, format);
-    int length = vasprintf(&piece, format, args);
+    char *piece = must_format_args(format, args);
     va_end(args);
-    check(length >= 0, "out of memory for a string");
-    size_t old = *text ? strlen(*text) : 0;
-    *text = must_realloc(*text, (int64_t)old + length + 1, 1);
-    memcpy(*text + old, piece, (size_t)length + 1);
+    size_t old = *text ? strlen(*text) : 0, bytes = strlen(piece) + 1;
+    *text = must_realloc(*text, (int64_t)(old + bytes), 1);
+    memcpy(*text + old, piece, bytes);
     free(piece);
 }
 
@@ -244,6 +242,10 @@ char *text_quoted(const char *text) {
 
 void text_add_real(char **out, double value) {
     char text[40];
+    if (value == nearbyint(value) && fabs(value) < 1e15) { /* 1000000, not 1e+06 */
+        text_add(out, "%.0f", value);
+        return;
+    }
     for (int digits = 6; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);
         if (strtod(text, NULL) == value) break;

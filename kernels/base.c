@@ -111,12 +111,27 @@ char *must_strdup(const char *text) {
     return copy;
 }
 
-char *must_format(const char *format, ...) {
+char *must_format_args(const char *format, va_list args) {
     char *text = NULL;
-    va_list args;
-    va_start(args, format);
     int length = vasprintf(&text, format, args);
-    va_end(args);
     check(length >= 0, "out of memory for a string");
     return text;
+}
+
+char *must_format(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    char *text = must_format_args(format, args);
+    va_end(args);
+    return text;
+}
+
+static int ascending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double median(double *x, int n) {
+    qsort(x, (size_t)n, sizeof *x, ascending);
+    return x[n / 2];
 }

@@ -48,6 +48,9 @@ void *must_alloc(int64_t count, int64_t size); /* zeroed */
 void *must_realloc(void *p, int64_t count, int64_t size);
 char *must_strdup(const char *text);
 char *must_format(const char *format, ...) __attribute__((format(printf, 1, 2))); /* malloc'd */
+char *must_format_args(const char *format, va_list) __attribute__((format(printf, 1, 0)));
+
+double median(double *x, int n); /* sorts x */
 
 static inline int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t max_i64(int64_t a, int64_t b) { return a > b ? a : b; }

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "launch/signals.h"
 #include "launch/watchdog.h"
 
 /* Tells ranks what their own standard output cannot: mpirun puts a pipe or a terminal of its own in between. */
@@ -77,9 +78,10 @@ static volatile pid_t mpirun_process;
 
 /* A wish to stop reaches the ranks as USR1; the same one again reaches them too and ends them at once. */
 static void pass_on(int number) {
-    static const char text[] = "dsv2: stopping at the next step; the same again ends it at once\n";
-    bool told = number == SIGUSR2 || write(STDERR_FILENO, text, sizeof text - 1) > 0;
-    (void)told; /* with nobody to tell, the wish still goes on */
+    static const char text[] = ": stopping at the next step; the same again ends it at once\n";
+    const char *parts[] = {"dsv2: ", signals_name(number), text};
+    bool told = number != SIGUSR2;
+    for (int i = 0; i < 3 && told; i++) told = write(STDERR_FILENO, parts[i], strlen(parts[i])) > 0;
     if (mpirun_process > 0) kill(mpirun_process, number == SIGUSR2 ? SIGUSR2 : SIGUSR1);
 }
 

@@ -5,5 +5,5 @@
 #pragma once
 
 void signals_open(void);
-int signals_pending(void); /* number of the signal, 0 = none */
-const char *signals_name(int number);
+int signals_pending(void);            /* number of the signal, 0 = none */
+const char *signals_name(int number); /* may be called in a handler */

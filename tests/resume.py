@@ -15,7 +15,7 @@ from runs import ENV, Rows, command, differing, dsv2, log_of, said, worst  # noq
 
 rows = Rows("resume")
 BALANCED = "balance: {device_loss_alpha: 0.02, communication_loss_alpha: 0.02, token_dropping: true}\n"
-EXIT_USAGE, EXIT_INPUT, EXIT_NUMERIC, EXIT_RETRY = 2, 65, 70, 75
+EXIT_USAGE, EXIT_INPUT, EXIT_NUMERIC, EXIT_IO, EXIT_RETRY = 2, 65, 70, 74, 75
 
 
 def checkpoints(cwd):
@@ -208,7 +208,7 @@ def finished(config, words, cwd):
     done = dsv2(words + ["sequence_length=32"], 2, cwd)
     rows.row(done.returncode == EXIT_USAGE and "sequence_length" in done.stderr, "a fixed key is refused", said(done))
     done = dsv2(words + ["resume=never"], 2, cwd)
-    rows.row(done.returncode in (EXIT_USAGE, EXIT_INPUT) and "--fresh" in done.stderr, "resume=never", said(done))
+    rows.row(done.returncode == EXIT_USAGE and "--fresh" in done.stderr, "resume=never", said(done))
     done = dsv2(["train", config, "steps=4", "--fresh"], 2, cwd)
     renamed = os.path.join(cwd, "run.old-1")
     rows.row(done.returncode == 0 and before == sorted(os.listdir(os.path.join(renamed, "checkpoints"))) and
@@ -245,13 +245,63 @@ def damaged(words, straight, steps):
         done = dsv2(words, 1, cwd)
         told = "step-00000006" in done.stderr and "resume" in done.stdout and "step-00000004" in done.stdout
         rows.row(done.returncode == 0 and told, "newest damaged: %s" % kind,
-                 (done.stderr.strip().splitlines() or ["nothing said"])[0][-150:])
+                 next((line for line in done.stderr.splitlines() if "step-" in line), "nothing said")[-150:])
         same_end("newest damaged: %s: the same end" % kind, cwd, straight, steps)
     cwd = begin_at("all-damaged", straight, [4, 6])
     for step, kind in ((4, kinds[0]), (6, kinds[1])):
         damage(step_folder(cwd, step), kind)
     done = dsv2(words, 1, cwd)
     rows.row(done.returncode == EXIT_INPUT and not os.path.exists(step_folder(cwd, steps)), "all damaged", said(done))
+
+
+def full_disk(config):
+    """No checkpoint can be written any more: the run goes on, and says at its end that it has not done its work."""
+    cwd = rows.new_folder("full-disk")
+    words = ["train", config, "steps=6", "save_steps=3"]
+    dsv2(["prepare"] + words[1:], 1, cwd)
+    full = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=pwrite64", "-e", "inject=pwrite64:error=ENOSPC"]
+    done = subprocess.run(full + command(words), cwd=cwd, env=ENV, stdin=subprocess.DEVNULL, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+    steps = len(log_of(os.path.join(cwd, "run")))
+    rows.row(done.returncode == EXIT_IO and steps == 6 and "goes on from the newest checkpoint" in done.stderr and
+             done.stdout.count("No space left") == 2, "full disk", said(done))
+    left = os.listdir(checkpoints(cwd))
+    rows.row(not [name for name in left if name.startswith("step-")], "full disk: no checkpoint is pretended", str(left))
+    done = dsv2(words, 1, cwd)
+    rows.row(done.returncode == 0 and os.path.isdir(step_folder(cwd, 6)), "full disk: room again", said(done))
+
+
+def stopped_in_evaluation(config):
+    """A signal while the validation text is read: the evaluation is given up and the stop is not late."""
+    cwd = rows.new_folder("in-evaluation")
+    words = ["train", config, "layout.ep=2", "steps=40", "eval_steps=1", "data.text.validation=0.5", "sequence_length=1",
+             "global_batch_size=2", "micro_batch_size=1"]
+    job = start(words, 2, cwd)
+    wait_for_steps(job, cwd, 1)
+    time.sleep(0.1)
+    os.kill(job.pid, signal.SIGUSR1)
+    job.communicate()
+    with open(os.path.join(cwd, "run/log.jsonl")) as f:
+        log = f.read()
+    steps = len(log_of(os.path.join(cwd, "run")))
+    rows.row(job.returncode == EXIT_RETRY and steps <= 2 and "eval_loss" not in log, "SIGUSR1 in an evaluation",
+             "exit %d after step %d" % (job.returncode, steps))
+    rows.row(os.path.isdir(step_folder(cwd, steps)), "SIGUSR1 in an evaluation: saved")
+
+
+def skipped_in_a_row(config):
+    """The count of passed-over steps survives a stop: 3 are allowed in all, not 3 after each start."""
+    cwd = rows.new_folder("skipped-in-a-row")
+    words = ["train", config, "learning_rate=100", "warmup_steps=0", "lr_scheduler_type=constant", "skip_nonfinite=3",
+             "save_steps=1"]
+    straight = dsv2(words + ["steps=20"], 1, rows.new_folder("skipped-straight"))
+    last = len(log_of(os.path.join(rows.folder, "skipped-straight", "run")))
+    first = dsv2(words + ["steps=%d" % (last - 2)], 1, cwd)
+    done = dsv2(words + ["steps=20"], 1, cwd)
+    steps = len(log_of(os.path.join(cwd, "run")))
+    rows.row([x.returncode for x in (straight, first, done)] == [EXIT_NUMERIC, 0, EXIT_NUMERIC] and steps == last,
+             "skipped steps are counted across a stop", "%d steps, %d without a stop" % (steps, last))
+    rows.row("-nan" not in straight.stdout + straight.stderr, "NaN has no sign")
 
 
 def numeric(config):
@@ -281,6 +331,9 @@ def main():
     half_precision(config)
     finished(config, words, cwd)
     numeric(config)
+    skipped_in_a_row(config)
+    full_disk(config)
+    stopped_in_evaluation(config)
     rows.end()
 
 

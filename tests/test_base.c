@@ -77,6 +77,11 @@ static void test_bf16(void) {
     expect(changed == 0, "%d of 65536 values do not survive a round trip", changed);
 }
 
+static void test_median(void) {
+    double one[] = {3}, odd[] = {5, -1, 2}, even[] = {4, 1, 3, 2};
+    expect(median(one, 1) == 3 && median(odd, 3) == 2 && median(even, 4) == 3, "median");
+}
+
 static void test_tensor(void) {
     float memory[60];
     Tensor t = tensor_3d(memory, F32, 3, 4, 5);
@@ -130,6 +135,7 @@ const TestCase base_tests[] = {
     {"random statistics", test_random_statistics},
     {"random streams differ", test_streams_differ},
     {"bf16 rounding", test_bf16},
+    {"median", test_median},
     {"tensor views", test_tensor},
     {"arena", test_arena},
     {"a broken check ends the job", test_check_ends_the_job},

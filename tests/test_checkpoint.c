@@ -94,7 +94,8 @@ static uint64_t state_hash(const Model *m) {
 }
 
 /* -- saving and loading ------------------------------------------------------------------------- */
-static const Progress made_up = {.tokens = 900, .sequences = 90, .adam_step = 8, .seed = 5, .skipped = 1};
+static const Progress made_up = {
+    .tokens = 900, .sequences = 90, .adam_step = 8, .seed = 5, .skipped = 1, .skipped_in_a_row = 2};
 
 /* Saves as training does: each parameter changes as soon as it may. */
 static bool save(Model *m, const char *folder, int64_t step, Error *error) {
@@ -139,7 +140,7 @@ static bool load_here(Comm *world, const Layout *l, const char *path, int64_t st
     bool same = state_hash(&got) == state_hash(&want);
     if (ok && !same) printf("  rank %d of %d, ep %d, %s: other values\n", world->rank, l->ranks, l->ep, l->dtype);
     ok = ok && same && p.step == step && p.tokens == 900 && p.sequences == 90 && p.adam_step == 8 && p.seed == 5 &&
-         p.skipped == 1;
+         p.skipped == 1 && p.skipped_in_a_row == 2;
     model_drop(&got);
     model_drop(&want);
     return ok;
@@ -404,21 +405,21 @@ static void test_strange_manifests(void) {
         {"", "cut off"},
         {"hello\n", "is not a checkpoint's manifest"},
         {"dsv2-checkpoint 99\n", "checkpoint format 99"},
-        {"dsv2-checkpoint 1\n", "does not say step and layout"},
-        {"dsv2-checkpoint 1\nstep -1\n", "line 2 makes no sense"},
-        {"dsv2-checkpoint 1\nstep 1\nlayout ranks 1 ep 1\nfile ../../etc/passwd 1 0123456789abcdef\n",
+        {"dsv2-checkpoint 2\n", "does not say step and layout"},
+        {"dsv2-checkpoint 2\nstep -1\n", "line 2 makes no sense"},
+        {"dsv2-checkpoint 2\nstep 1\nlayout ranks 1 ep 1\nfile ../../etc/passwd 1 0123456789abcdef\n",
          "line 4 makes no sense"},
-        {"dsv2-checkpoint 1\nstep 1\nlayout ranks 1 ep 1\nfile rank-1.h5 1 0123456789abcdef\n",
+        {"dsv2-checkpoint 2\nstep 1\nlayout ranks 1 ep 1\nfile rank-1.h5 1 0123456789abcdef\n",
          "line 4 makes no sense"},
-        {"dsv2-checkpoint 1\nstep 1\nlayout ranks 1 ep 1\ndataset 1 model/x f32 3 0123456789abcdef\n",
+        {"dsv2-checkpoint 2\nstep 1\nlayout ranks 1 ep 1\ndataset 1 model/x f32 3 0123456789abcdef\n",
          "line 4 makes no sense"},
-        {"dsv2-checkpoint 1\nstep 1\nlayout ranks 1 ep 1\ndataset 0 model/x f99 3 0123456789abcdef\n",
+        {"dsv2-checkpoint 2\nstep 1\nlayout ranks 1 ep 1\ndataset 0 model/x f99 3 0123456789abcdef\n",
          "line 4 makes no sense"},
-        {"dsv2-checkpoint 1\nstep 1\nlayout ranks 1 ep 1\ndataset 0 model/x f32 3x-1 0123456789abcdef\n",
+        {"dsv2-checkpoint 2\nstep 1\nlayout ranks 1 ep 1\ndataset 0 model/x f32 3x-1 0123456789abcdef\n",
          "line 4 makes no sense"},
-        {"dsv2-checkpoint 1\nstep 1\nlayout ranks 1 ep 1\ndataset 0 a f32 3 0123456789abcdef\ndataset 0 a f32 3 0123456789abcdef\n",
+        {"dsv2-checkpoint 2\nstep 1\nlayout ranks 1 ep 1\ndataset 0 a f32 3 0123456789abcdef\ndataset 0 a f32 3 0123456789abcdef\n",
          "a is there twice"},
-        {"dsv2-checkpoint 1\nstep 1\nlayout ranks 1 ep 1\n", "does not name model.h5"},
+        {"dsv2-checkpoint 2\nstep 1\nlayout ranks 1 ep 1\n", "does not name model.h5"},
     };
     Error error;
     char file[600], text[600];

@@ -110,7 +110,11 @@ static const struct {
     {"data: {other: {path: x}}", "bad.yaml:2: data.other is not in mix"},
     {"model: {topk_method: greedy}", "topk_group limits nothing"},
     {"model: {first_k_dense_replace: 4}", "leave no layer with experts"},
-    {"global_batch_size: 1", "1 ranks have no sequences"},
+    {"global_batch_size: 1", "makes 1 micro-batch of 1 for 2 ranks; 1 of them has no sequences"},
+    {"balance: {token_dropping: true}", "set micro_batch_size=4 to train alike on any number"},
+    {"model: {seq_aux: false}", "bad.yaml:2: model.seq_aux looks at a micro-batch"},
+    {"micro_batch_size: 2\nbalance: {token_dropping: true}", ""},
+    {"model: {seq_aux: false, aux_loss_alpha: 0}", ""},
     {"min_lr: 1e-5", "bad.yaml:2: min_lr has no effect without lr_scheduler_type linear or cosine"},
     {"lr_step_at: [0.2]", "has no effect without lr_scheduler_type step"},
     {"eval_steps: 5", "has no effect without validation"},
@@ -196,10 +200,14 @@ static void dumps_read_back(void) {
     }
     write_good();
     const char *odd[] = {"output_dir=\"\\\n\t#: é {", "learning_rate=0.1234567890123456789", "mix={sample: 1}",
+                         "data.sample.validation=1000000",
                          "model.rope_scaling={type: yarn, factor: 40, mscale: 0.707, mscale_all_dim: 0.707}"};
-    if (!load(&c, write_config("a.yaml", "base: good.yaml\nsteps: null\ntokens: 8.1T\n"), odd, 4, 1)) return;
+    if (!load(&c, write_config("a.yaml", "base: good.yaml\nsteps: null\ntokens: 8.1T\n"), odd, 5, 1)) return;
     expect(c.tokens == 8100000000000, "8.1T is %lld", (long long)c.tokens);
     expect_round_trip(&c, "odd values", 1);
+    char *dump = config_dump(&c, false);
+    expect(strstr(dump, "validation: 1000000\n") != NULL, "%s", dump);
+    free(dump);
     config_free(&c);
 }
 

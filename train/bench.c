@@ -282,15 +282,6 @@ typedef struct {
     int count;
 } Times;
 
-static int ascending(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-static double median(double *x, int n) {
-    qsort(x, (size_t)n, sizeof *x, ascending);
-    return x[n / 2];
-}
-
 static double timed(Scene *s, const Row *row) {
     arena_rewind(&s->arena, 0);
     double begin = clock_seconds();

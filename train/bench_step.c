@@ -38,16 +38,6 @@ static bool one_step(StepBench *b, int64_t step, double *seconds, Error *error) 
     return true;
 }
 
-static int ascending(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, int n) {
-    qsort(values, (size_t)n, sizeof *values, ascending);
-    return values[n / 2];
-}
-
 /* The machine may be shared: each step is held against products timed next to it, and medians are told. */
 static bool measure(StepBench *b, Error *error) {
     double tokens = (double)(b->config.global_batch_size * b->config.sequence_length), ignored;

@@ -15,8 +15,8 @@ typedef struct {
     int64_t step, tokens, sequences; /* done so far; sequences = position in the data */
     int64_t adam_step;               /* optimizer steps taken (skipped ones do not count) */
     uint64_t seed;
-    int64_t skipped;
-    int64_t numerics_epoch; /* of the program that wrote the checkpoint; set by reading */
+    int64_t skipped, skipped_in_a_row; /* steps that were passed over: all, and up to the last one */
+    int64_t numerics_epoch;            /* of the program that wrote the checkpoint; set by reading */
 } Progress;
 
 typedef struct Checkpointer Checkpointer;
@@ -59,3 +59,5 @@ bool checkpoint_read_config(const char *path, char **text, Progress *, Error *);
  * all of its files have been verified. A checkpoint without optimizer state leaves m and v as they are. Collective,
  * same outcome on all ranks. */
 bool checkpoint_load(const char *path, Params *, Run *, Progress *, Error *);
+/* The same for one that checkpoint_newest has just chosen, and so read to the last byte: it is not hashed again. */
+bool checkpoint_load_verified(const char *path, Params *, Run *, Progress *, Error *);

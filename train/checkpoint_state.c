@@ -11,9 +11,13 @@ static const struct {
     const char *name;
     size_t field;
 } numbers[] = {
-    {"step", offsetof(Progress, step)},           {"tokens", offsetof(Progress, tokens)},
-    {"sequences", offsetof(Progress, sequences)}, {"adam_step", offsetof(Progress, adam_step)},
-    {"seed", offsetof(Progress, seed)},           {"skipped", offsetof(Progress, skipped)},
+    {"step", offsetof(Progress, step)},
+    {"tokens", offsetof(Progress, tokens)},
+    {"sequences", offsetof(Progress, sequences)},
+    {"adam_step", offsetof(Progress, adam_step)},
+    {"seed", offsetof(Progress, seed)},
+    {"skipped", offsetof(Progress, skipped)},
+    {"skipped_in_a_row", offsetof(Progress, skipped_in_a_row)},
 };
 enum { NUMBERS = sizeof numbers / sizeof *numbers };
 

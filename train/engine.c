@@ -69,6 +69,8 @@ StepResult engine_gradients(Engine *e) {
     if (e->model.moe_layers) read_balance(e, &result);
     result.grad_norm = grads_norm(&e->model.params, e->norm_sum, &e->run);
     result.finite = isfinite(result.loss) && isfinite(result.grad_norm);
+    if (isnan(result.loss)) result.loss = NAN; /* without the sign that some of them carry */
+    if (isnan(result.grad_norm)) result.grad_norm = NAN;
     return result;
 }
 

@@ -1,6 +1,6 @@
 /* manifest.h - MANIFEST, the text that says what a checkpoint consists of.
  *
- *   dsv2-checkpoint 1
+ *   dsv2-checkpoint 2
  *   step 500
  *   layout ranks 4 ep 2
  *   config 0123456789abcdef                               XXH3 of the config text
@@ -15,7 +15,7 @@
 
 #include <stdio.h>
 
-enum { CHECKPOINT_FORMAT = 1 };
+enum { CHECKPOINT_FORMAT = 2 };
 #define MANIFEST_NAME "MANIFEST"
 #define MASTER_NAME "model.h5" /* virtual datasets over the rank files, and the run's state as attributes */
 

@@ -38,37 +38,45 @@ static bool lock_folder(RunFolder *f, Error *error) {
                   : fail(error, "cannot write in %s: %s", f->path, strerror(reason));
 }
 
-static bool find_resume(RunFolder *f, const Config *c, Error *error) {
+static bool named_resume(RunFolder *f, const char *checkpoint, int *code, Error *error) {
+    snprintf(f->resume, sizeof f->resume, "%s", checkpoint);
+    if (checkpoint_is(f->resume)) return true;
+    *code = EXIT_USAGE;
+    return fail(error, "resume: %s is no checkpoint (a folder with a MANIFEST)", checkpoint);
+}
+
+static bool find_resume(RunFolder *f, const Config *c, int *code, Error *error) {
     bool never = !strcmp(c->resume, "never");
-    if (!never && strcmp(c->resume, "auto")) {
-        snprintf(f->resume, sizeof f->resume, "%s", c->resume);
-        return checkpoint_is(f->resume) ||
-               fail(error, "resume: %s is no checkpoint (a folder with a MANIFEST)", c->resume);
-    }
+    if (!never && strcmp(c->resume, "auto")) return named_resume(f, c->resume, code, error);
     char *why = NULL;
     bool ok = checkpoint_newest(f->checkpoints, f->resume, &why, error);
     if (why && *why) fprintf(stderr, "dsv2: %s\n", why);
     free(why);
-    if (never && (!ok || f->resume[0]))
+    f->verified = ok && f->resume[0];
+    if (never && (!ok || f->resume[0])) {
+        *code = EXIT_USAGE;
         return fail(error,
                     "%s holds checkpoints and resume is never; give the run another output_dir, or --fresh to "
                     "rename the old one",
                     f->path);
+    }
     return ok;
 }
 
-static bool open_folder(RunFolder *f, const Config *c, bool fresh, Error *error) {
+static bool open_folder(RunFolder *f, const Config *c, bool fresh, int *code, Error *error) {
     if (fresh && !set_aside(f->path, error)) return false;
-    return disk_make_folder(f->path, error) && lock_folder(f, error) && find_resume(f, c, error);
+    return disk_make_folder(f->path, error) && lock_folder(f, error) && find_resume(f, c, code, error);
 }
 
-bool run_folder_open(RunFolder *f, const Config *c, bool fresh, Comm *world, Error *error) {
+bool run_folder_open(RunFolder *f, const Config *c, bool fresh, Comm *world, int *code, Error *error) {
     *f = (RunFolder){.lock = -1};
     snprintf(f->path, sizeof f->path, "%s", c->output_dir);
     snprintf(f->checkpoints, sizeof f->checkpoints, "%s/checkpoints", f->path);
-    bool ok = world->rank != 0 || open_folder(f, c, fresh, error);
+    bool ok = world->rank != 0 || open_folder(f, c, fresh, code, error);
+    world->ops->host_broadcast(world, code, sizeof *code, 0);
     if (!agree(world, ok, error)) return false;
     world->ops->host_broadcast(world, f->resume, sizeof f->resume, 0);
+    world->ops->host_broadcast(world, &f->verified, sizeof f->verified, 0);
     return true;
 }
 

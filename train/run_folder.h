@@ -7,12 +7,14 @@
 typedef struct {
     char path[1024], checkpoints[1100];
     char resume[1024]; /* checkpoint to go on from, "" = none */
+    bool verified;     /* it was chosen by reading all of it */
     int lock;          /* file descriptor on rank 0, -1 elsewhere */
 } RunFolder;
 
 /* Collective. fresh: an old folder is renamed first. False + message, among others when another run uses the
- * folder, or when it holds checkpoints of which none is whole. */
-bool run_folder_open(RunFolder *, const Config *, bool fresh, Comm *world, Error *);
+ * folder, or when it holds checkpoints of which none is whole; *code becomes EXIT_USAGE where `resume` asks for what
+ * cannot be. */
+bool run_folder_open(RunFolder *, const Config *, bool fresh, Comm *world, int *code, Error *);
 void run_folder_close(RunFolder *);
 /* Writes (rank 0) text to a file of the folder: whole or not at all. */
 bool run_folder_write(const RunFolder *, const char *name, const char *text, Error *);

@@ -68,7 +68,7 @@ static bool is_file(const char *folder, const char *name) {
 
 static bool newest_of_run(const char *given, ModelPath *m, Error *error) {
     char *folder = must_format("%s/checkpoints", given), *why = NULL;
-    bool ok = checkpoint_newest(folder, m->path, &why, error);
+    bool ok = m->verified = checkpoint_newest(folder, m->path, &why, error);
     if (ok && why && *why) fprintf(stderr, "dsv2: %s\n", why);
     free(why);
     free(folder);
@@ -83,8 +83,8 @@ static bool newest_of_run(const char *given, ModelPath *m, Error *error) {
 bool model_find(const char *given, ModelPath *m, Error *error) {
     struct stat st;
     if (stat(given, &st) || !S_ISDIR(st.st_mode)) return fail(error, "%s: there is no such folder", given);
+    *m = (ModelPath){.kind = MODEL_CHECKPOINT};
     snprintf(m->path, sizeof m->path, "%s", given);
-    m->kind = MODEL_CHECKPOINT;
     if (checkpoint_is(given)) return true;
     if (is_file(given, "config.json")) {
         m->kind = MODEL_HF;
@@ -134,5 +134,6 @@ bool session_load(Session *s, const ModelPath *m, Progress *progress, Error *err
     if (!progress) progress = &ignored;
     *progress = (Progress){0};
     if (m->kind == MODEL_HF) return agree(s->world, load_folder(s, m->path, error), error);
-    return checkpoint_load(m->path, &s->engine.model.params, &s->engine.run, progress, error);
+    return (m->verified ? checkpoint_load_verified : checkpoint_load)(m->path, &s->engine.model.params,
+                                                                      &s->engine.run, progress, error);
 }

@@ -21,6 +21,7 @@ typedef enum { MODEL_HF, MODEL_CHECKPOINT } ModelKind;
 typedef struct {
     ModelKind kind;
     char path[1024];
+    bool verified; /* a checkpoint that was chosen by reading all of it */
 } ModelPath;
 bool model_find(const char *given, ModelPath *, Error *);
 /* The config of a model with key=value on top. Warnings as config_load. */

@@ -46,18 +46,17 @@ static bool train_step(Trainer *t, StepResult *result, double *rate, Error *erro
 
 /* A NaN or infinite loss or gradient: the update was left out; goes on only as often as the config allows. */
 static bool accept(Trainer *t, const StepResult *r, Error *error) {
-    if (r->finite) {
-        t->skipped_in_a_row = 0;
-        return true;
-    }
-    log_note(t->log, "skipped", "step %lld: loss %g, gradient norm %g (data position %lld)",
-             (long long)t->progress.step, r->loss, r->grad_norm, (long long)t->progress.sequences);
-    if (++t->skipped_in_a_row <= t->config.skip_nonfinite) return true;
+    Progress *p = &t->progress;
+    p->skipped_in_a_row = r->finite ? 0 : p->skipped_in_a_row + 1;
+    if (r->finite) return true;
+    log_note(t->log, "skipped", "step %lld: loss %g, gradient norm %g (data position %lld)", (long long)p->step,
+             r->loss, r->grad_norm, (long long)p->sequences);
+    if (p->skipped_in_a_row <= t->config.skip_nonfinite) return true;
     return fail(
         error,
         "step %lld: loss %g, gradient norm %g; the weights are as before this step (its data ends at sequence "
         "%lld). Lower learning_rate, or set skip_nonfinite to pass over such steps",
-        (long long)t->progress.step, r->loss, r->grad_norm, (long long)t->progress.sequences);
+        (long long)p->step, r->loss, r->grad_norm, (long long)p->sequences);
 }
 
 /* -- what the log says ----------------------------------------------------------------------------- */
@@ -249,16 +248,17 @@ bool print_first_loss(Trainer *t, Error *error) {
 
 /* -- the loop --------------------------------------------------------------------------------------- */
 
-/* The number of a signal that any rank got, so that all stop after the same step. */
-static int signal_anywhere(Trainer *t) {
+/* Whether any rank got a signal, so that all stop after the same step. Which one it was before mpirun or a launcher
+ * passed it on is not known here. */
+static bool signal_anywhere(Trainer *t) {
     int64_t number = signals_pending();
     comm_reduce_i64(t->session.world, &number, 1, REDUCE_MAX);
-    return (int)number;
+    return number != 0;
 }
 
-static int stop_early(Trainer *t, int number, Error *error) {
+static int stop_early(Trainer *t, Error *error) {
     bool ok = save(t, error) && poll_save(t, true, error) && last_save_held(t, error);
-    log_note(t->log, "stopped", "%s after step %lld; the same command goes on from there", signals_name(number),
+    log_note(t->log, "stopped", "by a signal after step %lld; the same command goes on from there",
              (long long)t->progress.step);
     return ok ? EXIT_RETRY : EXIT_IO;
 }
@@ -277,8 +277,7 @@ int train_loop(Trainer *t, Error *error) {
             log_step(t->log, &line);
         }
         if (!accept(t, &result, error)) return EXIT_NUMERIC;
-        int number = signal_anywhere(t);
-        if (number) return stop_early(t, number, error);
+        if (signal_anywhere(t)) return stop_early(t, error);
         if (!between_steps(t, t->progress.step == t->steps, error)) return EXIT_IO;
     }
     return EXIT_DONE;

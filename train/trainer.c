@@ -20,6 +20,10 @@ static bool load_config(Trainer *t, const CommandLine *line, Error *error) {
     return ok && setup_tokenizer(&t->config, &t->data.tokenizer, error);
 }
 
+static void print_resumed_changes(char *changes) {
+    for (char *line; (line = strsep(&changes, "\n")) && *line;) log_line("changed", "since the checkpoint: %s", line);
+}
+
 /* What a resumed run may not change is refused, as a mistake of the config; what it may is printed. */
 static bool check_resume(Trainer *t, int *code, Error *error) {
     char *text = NULL, *changes = NULL;
@@ -30,7 +34,7 @@ static bool check_resume(Trainer *t, int *code, Error *error) {
     if (ok) log_line("resume", "%s", t->folder.resume);
     if (ok && t->progress.numerics_epoch != NUMERICS_EPOCH)
         log_line("resume", "kernels round differently since it was saved: the run goes on, but not to the same bits");
-    if (ok && changes && *changes) log_line("changed", "since the checkpoint: %s", changes);
+    if (ok) print_resumed_changes(changes);
     free(text);
     free(changes);
     config_free(&old);
@@ -40,7 +44,7 @@ static bool check_resume(Trainer *t, int *code, Error *error) {
 static bool load_weights(Trainer *t, Error *error) {
     ModelPath model;
     if (t->folder.resume[0]) {
-        model = (ModelPath){.kind = MODEL_CHECKPOINT};
+        model = (ModelPath){.kind = MODEL_CHECKPOINT, .verified = t->folder.verified};
         snprintf(model.path, sizeof model.path, "%s", t->folder.resume);
         return session_load(&t->session, &model, &t->progress, error);
     }
@@ -78,7 +82,7 @@ static bool disk_fits(const Trainer *t, Error *error) {
 static bool open_folder(Trainer *t, bool fresh, int *code, Error *error) {
     Comm *world = t->session.world;
     if (!*t->config.output_dir) return fail(error, "output_dir is not set; say where the run's folder shall be");
-    if (!run_folder_open(&t->folder, &t->config, fresh, world, error)) return false;
+    if (!run_folder_open(&t->folder, &t->config, fresh, world, code, error)) return false;
     return !t->folder.resume[0] || agree(world, check_resume(t, code, error), error);
 }
 

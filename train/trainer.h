@@ -16,10 +16,9 @@ typedef struct {
     char *config_text;         /* the dump that checkpoints carry */
     Progress progress;         /* up to the last step taken */
     int64_t steps, tokens;     /* of the whole run */
-    int64_t skipped_in_a_row;
-    double begin, peak; /* clock at the first step; FLOP/s of a rank's matrix products, 0 = not known */
-    int64_t first_step; /* of this process */
-    int failed_saves;   /* in a row */
+    double begin, peak;        /* clock at the first step; FLOP/s of a rank's matrix products, 0 = not known */
+    int64_t first_step;        /* of this process */
+    int failed_saves;          /* in a row */
 } Trainer;
 
 /* Collective. Everything up to the first step: config, data, memory, folder, weights. False + message and the exit

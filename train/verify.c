@@ -326,9 +326,11 @@ static bool configure(Verify *v, const CommandLine *line, Error *error) {
     snprintf(shape[0], 64, "sequence_length=%lld", (long long)v->length);
     snprintf(shape[1], 64, "global_batch_size=%lld", (long long)v->batch);
     snprintf(shape[2], 64, "micro_batch_size=%lld", (long long)ceil_div(v->batch, line->ranks));
-    int n = 0;
-    for (int i = 0; i < 3; i++)
-        if (!given(line, i == 2 ? "micro_batch_size" : "sequence_length=")) override[n++] = shape[i];
+    if (given(line, "sequence_length=") || given(line, "global_batch_size="))
+        return fail(error, "sequence_length and global_batch_size have no effect here: input_ids of %s gives them",
+                    line->input[1]);
+    int n = given(line, "micro_batch_size=") ? 2 : 3;
+    for (int i = 0; i < n; i++) override[i] = shape[i];
     for (int i = 0; i < line->n_override; i++) override[n++] = line->override[i];
     bool ok = model_find(line->input[0], &model, error) &&
               model_config(&v->config, &model, override, n, line->ranks, &warnings, error);
