@@ -29,6 +29,9 @@ expect "ranks that do not fit" 2 "does not divide 3 ranks" "$dsv2" -n 3 train co
 expect "unknown command" 2 "did you mean train" mpirun --oversubscribe -n 2 "$dsv2" trian configs/tiny.yaml
 expect "no model" 2 "no such file" "$dsv2" -n 2 generate nowhere
 expect "two numbers of ranks" 2 "leave -n out" mpirun --oversubscribe -n 2 "$dsv2" -n 3 train configs/tiny.yaml
+lite=$(realpath tests/fixtures/tiny-lite)
+expect "lengths that the reference gives" 2 "have no effect here" "$dsv2" verify "$lite" "$lite/reference.safetensors" \
+    sequence_length=8
 expect "srun without PMIx" 2 "mpi=pmix" env SLURM_STEP_NUM_TASKS=4 "$dsv2" train configs/tiny.yaml
 
 echo "$passed passed, $failed failed"
