@@ -122,19 +122,20 @@ Place loader_place(const Loader *l, int64_t index) {
 
 /* -- sequences ---------------------------------------------------------------------------------- */
 
-static void mark_plain(Sequence to, int64_t length) {
-    for (int64_t t = 0; t < length; t++) {
+static void mark_plain(Sequence to, int64_t from, int64_t length) {
+    for (int64_t t = from; t < length; t++) {
         to.position[t] = (int32_t)t;
         to.first[t] = 0;
     }
 }
 
-static bool mark_documents(TokenShard *shard, const Config *c, int64_t start, Sequence to, Error *error) {
+static bool mark_documents(TokenShard *shard, const Config *c, int64_t start, int64_t count, Sequence to,
+                           Error *error) {
     bool own = !strcmp(c->attend, "document"), restart = !strcmp(c->positions, "restart");
     int64_t document, next, begin = 0;
     if (!tokens_document_of(shard, start, &document, error)) return false;
     if (!tokens_document(shard, document + 1, &next, error)) return false;
-    for (int64_t t = 0; t < c->sequence_length; t++) {
+    for (int64_t t = 0; t < count; t++) {
         if (start + t == next) {
             begin = t;
             if (!tokens_document(shard, ++document + 1, &next, error)) return false;
@@ -145,15 +146,17 @@ static bool mark_documents(TokenShard *shard, const Config *c, int64_t start, Se
     return true;
 }
 
+/* The last window of an evaluation may be short: what lies behind it is not scored. */
 static bool read_window(TokenShard *shard, const Config *c, int64_t window, Sequence to, Error *error) {
     int64_t length = c->sequence_length, start = window * length;
-    if (!tokens_read(shard, start, length, to.ids, error)) return false;
-    memcpy(to.label, to.ids + 1, (size_t)(length - 1) * sizeof *to.label);
-    if (!tokens_read(shard, start + length, 1, to.label + length - 1, error)) return false;
-    if (!strcmp(c->attend, "document") || !strcmp(c->positions, "restart"))
-        return mark_documents(shard, c, start, to, error);
-    mark_plain(to, length);
-    return true;
+    int64_t count = min_i64(length, tokens_info(shard)->tokens - 1 - start);
+    if (!tokens_read(shard, start, count, to.ids, error)) return false;
+    memcpy(to.label, to.ids + 1, (size_t)(count - 1) * sizeof *to.label);
+    if (!tokens_read(shard, start + count, 1, to.label + count - 1, error)) return false;
+    for (int64_t t = count; t < length; t++) to.ids[t] = 0, to.label[t] = -1;
+    bool by_document = !strcmp(c->attend, "document") || !strcmp(c->positions, "restart");
+    mark_plain(to, by_document ? count : 0, length);
+    return !by_document || mark_documents(shard, c, start, count, to, error);
 }
 
 static void synthesize(const Loader *l, int64_t index, Sequence to) {
@@ -165,7 +168,7 @@ static void synthesize(const Loader *l, int64_t index, Sequence to) {
         if (t < length) to.ids[t] = token;
         if (t > 0) to.label[t - 1] = token;
     }
-    mark_plain(to, length);
+    mark_plain(to, 0, length);
 }
 
 bool loader_sequence(Loader *l, int64_t index, Sequence to, Error *error) {
@@ -178,7 +181,7 @@ bool loader_sequence(Loader *l, int64_t index, Sequence to, Error *error) {
 }
 
 int64_t eval_sequences(const TokenShard *s, int64_t sequence_length) {
-    return (tokens_info(s)->tokens - 1) / sequence_length;
+    return ceil_div(tokens_info(s)->tokens - 1, sequence_length);
 }
 
 bool eval_sequence(TokenShard *s, const Config *c, int64_t index, Sequence to, Error *error) {
@@ -196,7 +199,7 @@ static bool set_open(Loader *l, int k, const char *file, Error *error) {
     if (info->vocab_size > l->vocab_size)
         return fail(error, "%s: set %s has a vocabulary of %lld, the model one of %lld; set model.vocab_size", file,
                     name, (long long)info->vocab_size, (long long)l->vocab_size);
-    s->windows = eval_sequences(s->shard, l->config->sequence_length);
+    s->windows = (info->tokens - 1) / l->config->sequence_length;
     if (s->windows == 0)
         return fail(error, "%s: set %s has %lld tokens, a sequence takes sequence_length + 1 = %lld", file, name,
                     (long long)info->tokens, (long long)l->config->sequence_length + 1);

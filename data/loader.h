@@ -42,6 +42,6 @@ Place loader_place(const Loader *, int64_t index);
 /* Position of the permutation of 0 .. n - 1 with this key (a bijection, O(1)): exposed for tests. */
 int64_t loader_permute(uint64_t key, int64_t n, int64_t i);
 
-/* Sequences of an evaluation set in file order: number of whole windows, and one of them. */
+/* Sequences of an evaluation set in file order: number of windows, of which the last may be short, and one of them. */
 int64_t eval_sequences(const TokenShard *, int64_t sequence_length);
 bool eval_sequence(TokenShard *, const Config *, int64_t index, Sequence to, Error *);

@@ -47,9 +47,19 @@ const Command commands[] = {
      "The console shows at most a line a second; log.jsonl and metrics.csv hold every step.\n"
      "Exit codes: 0 done, 2 usage or config, 65 bad input, 70 NaN or infinity, 74 disk, 75 try again.\n",
      check_config},
-    {"eval", command_eval, RANKS_MPI, TAKES_KEYS, 2, 2, "MODEL TEXT|SHARD.h5", "loss and perplexity of a data set",
-     "MODEL is a Hugging Face folder, a run folder (its newest checkpoint) or a checkpoint. TEXT is what a\n"
-     "data set's path can be: a file, a folder or a glob, .txt or .jsonl.\n",
+    {"eval", command_eval, RANKS_MPI, TAKES_KEYS | TAKES_OUT, 2, COMMAND_INPUTS, "MODEL DATA ...",
+     "loss on texts, questions answered right",
+     "MODEL is a Hugging Face folder, a run folder (its newest checkpoint) or a checkpoint. A line for each DATA:\n"
+     "  text       what a data set's path can be: a file, folder or glob, plain or .jsonl with the field text; or shards\n"
+     "             made by prepare (their folder, FOLDER/train, FOLDER/validation). Loss and perplexity a token, and the\n"
+     "             loss in bits over the bytes that the scored tokens decode to. Special tokens are scored, without bytes.\n"
+     "  choice     .jsonl with question, choices and answer (its text, its letter, or its number from 0). Each choice is\n"
+     "             put behind the prompt; normalised takes the one of highest log-likelihood a byte of the choice, plain\n"
+     "             the one of highest log-likelihood. (+-) is the standard error.\n"
+     "The prompt is `Question: ...` and `Answer:` on two lines; a space and the choice follow, and are what is scored.\n"
+     "Before it stand eval_shots questions with their answers in the same form, a blank line after each: the first of the\n"
+     "file other than the one asked. A prompt longer than sequence_length loses its beginning, and that is said.\n"
+     "Texts are prepared in TMPDIR (on several machines: one that all of them see). -o writes a line of JSON a question.\n",
      check_first_file},
     {"generate", command_generate, RANKS_MPI, TAKES_KEYS, 1, 2, "MODEL [PROMPT]", "text from a model",
      "Continues PROMPT (none: the beginning of a document). Keys: max_new_tokens, temperature (0 = the likeliest token),\n"

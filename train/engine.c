@@ -20,6 +20,7 @@ bool engine_open(Engine *e, const Config *c, Device *device, Comm *world, ArenaB
     stepdata_open(&e->data, &e->run, use.sequence_length, use.micro, use.sequences);
     e->norm_sum = arena_1d(&e->run.state, F64, 1);
     e->logits = arena_2d(&e->run.state, run_stat_dtype(&e->run), use.logits_rows, c->vocab_size);
+    if (use.scores) e->scores = arena_1d(&e->run.state, run_stat_dtype(&e->run), use.micro * use.sequence_length);
     e->run.stats.moe_layers = e->model.moe_layers;
     e->run.stats.experts = (int)c->n_routed_experts;
     e->run.stats.load = must_alloc((int64_t)e->model.moe_layers * c->n_routed_experts, sizeof *e->run.stats.load);
@@ -92,6 +93,22 @@ double engine_evaluate(Engine *e) {
     double mean = model_read_loss(&e->model, &e->run);
     comm_reduce_f64(e->run.mesh.axis[AXIS_DP], &mean, 1, REDUCE_SUM);
     return mean * (double)e->data.global_tokens;
+}
+
+void engine_score(Engine *e, double *to) {
+    Tensor none = {0};
+    check(!tensor_none(e->scores), "scores were not planned for");
+    for (int64_t i = 0; i < e->data.micros; i++) {
+        Batch b = stepdata_batch(&e->data, &e->run, i);
+        Tensor part = tensor_1d(e->scores.data, e->scores.dtype, tensor_count(b.ids));
+        model_forward(&e->model, &e->acts, &b, &e->run);
+        model_loss(&e->model, &e->acts, none, part, &b, &e->run);
+        model_forget(&e->acts, &e->run);
+        if (!to) continue;
+        tensor_to_doubles(to, part, &e->run);
+        to += tensor_count(part);
+    }
+    model_read_loss(&e->model, &e->run); /* the sum starts again from 0 */
 }
 
 void engine_logits(Engine *e, int64_t first, int64_t n, double *to) {

@@ -9,6 +9,7 @@ typedef struct { /* what will be asked of an engine */
     bool training, optimizer;
     int64_t sequence_length, micro, sequences; /* of a step: tokens a sequence; sequences a micro-batch and in all */
     int64_t logits_rows;                       /* rows of logits that are read at once; 0 = none */
+    bool scores;                               /* engine_score will be called */
     bool saves;                                /* checkpoints will be written */
     bool double_precision;                     /* F64 on backend ref, for gradient tests */
 } EngineUse;
@@ -20,6 +21,7 @@ typedef struct {
     StepData data;
     Tensor norm_sum; /* (1) F64, device */
     Tensor logits;   /* (logits_rows, V) stat, device */
+    Tensor scores;   /* (micro * sequence_length) stat, device; none when not asked for */
     EngineUse use;
 } Engine;
 
@@ -46,6 +48,9 @@ typedef struct {
 void engine_update(Engine *, double grad_norm, EngineUpdate);
 /* Cross-entropy summed over the tokens of engine->data, forward only; the same on every rank. */
 double engine_evaluate(Engine *);
+/* -log p of each label of engine->data, forward only: of this rank's sequences, in the order they were filled, 0 where
+ * there is no label. */
+void engine_score(Engine *, double *to);
 /* Logits of rows [first, first + n) of the only micro-batch in engine->data, to the host: (n, V) doubles. */
 void engine_logits(Engine *, int64_t first, int64_t n, double *to);
 /* Values of a contiguous float tensor, on the host. */

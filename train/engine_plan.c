@@ -50,6 +50,7 @@ static void walk_step(Plan *plan, Engine *e) {
     plan->exchange_bytes = (double)e->run.stats.bytes_sent * (double)micros;
     if (e->use.optimizer) engine_update(e, 1, (EngineUpdate){.adam_step = 1});
     engine_evaluate(e);
+    if (e->use.scores) engine_score(e, NULL);
     if (e->use.logits_rows) engine_logits(e, 0, min_i64(e->use.logits_rows, e->use.sequence_length), NULL);
 }
 

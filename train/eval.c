@@ -1,60 +1,35 @@
-/* eval.c - `dsv2 eval MODEL DATA`: loss and perplexity of a model on text, or on a token shard. */
+/* eval.c - `dsv2 eval MODEL DATA...`: how well a model does on texts, questions and long contexts, a line for each. */
+#include <errno.h>
+#include <ftw.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "data/disk.h"
 #include "launch/agree.h"
 #include "train/commands.h"
-#include "train/evaluate.h"
 #include "train/log.h"
 #include "train/session.h"
 #include "train/setup.h"
+#include "train/task.h"
 
 typedef struct {
     Config config;
     Session session;
     Tokenizer *tokenizer;
     ModelPath model;
-    char folder[64]; /* of shards made here, "" = none */
-    char shard[512];
+    Task task[COMMAND_INPUTS];
+    int tasks;
+    char folder[PATH_MAX]; /* of shards made here, "" = none */
+    const char *out;
+    char items[PATH_MAX]; /* where the lines of -o are written until they are whole */
+    Exam exam;
+    bool finite;
 } Eval;
 
-static bool is_shard(const char *path) {
-    size_t n = strlen(path);
-    return n > 3 && !strcmp(path + n - 3, ".h5");
-}
-
-/* Text becomes a shard in a folder that is removed again. */
-static bool prepare_text(Eval *v, const char *path, Error *error) {
-    Prepared p;
-    DataSet set = {.name = "eval", .path = path, .format = "text", .field = "text"};
-    snprintf(v->folder, sizeof v->folder, "/tmp/dsv2-eval-XXXXXX");
-    if (!mkdtemp(v->folder)) {
-        v->folder[0] = 0;
-        return fail(error, "cannot make a folder in /tmp for the tokens of %s", path);
-    }
-    if (!prepare_set(&p, &v->config, &set, v->tokenizer, v->folder, error)) return false;
-    snprintf(v->shard, sizeof v->shard, "%s", p.train);
-    return true;
-}
-
-static bool find_data(Eval *v, const char *path, Error *error) {
-    bool ok = true;
-    if (is_shard(path))
-        snprintf(v->shard, sizeof v->shard, "%s", path);
-    else if (base_rank == 0)
-        ok = prepare_text(v, path, error);
-    if (!agree(v->session.world, ok, error)) return false;
-    v->session.world->ops->host_broadcast(v->session.world, v->shard, sizeof v->shard, 0);
-    return true;
-}
-
-static EngineUse use_of(const Config *c, int ranks) {
-    int64_t micro = max_i64(min_i64(c->micro_batch_size, 8), 1);
-    return (EngineUse){.sequence_length = c->sequence_length, .micro = micro, .sequences = micro * ranks};
-}
+/* -- before anything is computed -------------------------------------------------------------------- */
 
 static bool configure(Eval *v, const CommandLine *line, Error *error) {
     char *warnings = NULL;
@@ -66,26 +41,129 @@ static bool configure(Eval *v, const CommandLine *line, Error *error) {
     return ok;
 }
 
-static bool evaluate(Eval *v, const char *data, Error *error) {
-    Evaluation e;
-    char tokens[32];
-    if (!session_load(&v->session, &v->model, NULL, error) || !find_data(v, data, error) ||
-        !evaluate_shard(&e, &v->session.engine, v->shard, v->config.eval_tokens, error))
-        return false;
-    if (base_rank == 0)
-        printf("%s: loss %.6f, perplexity %.4f, %s tokens in sequences of %lld, %.0f tokens/s\n", data, e.loss,
-               exp(e.loss), format_commas(tokens, e.tokens), (long long)v->config.sequence_length,
-               (double)e.tokens / e.seconds);
+static bool find_tasks(Eval *v, const CommandLine *line, Error *error) {
+    for (int i = 1; i < line->n_input; i++)
+        if (!task_of_word(&v->task[v->tasks++], &v->config, line->input[i], error)) return false;
     return true;
 }
 
+static EngineUse use_of(const Eval *v, int ranks) {
+    const Config *c = &v->config;
+    int64_t micro = max_i64(min_i64(c->micro_batch_size, 8), 1);
+    EngineUse use = {.sequence_length = c->sequence_length, .micro = micro, .sequences = micro * ranks};
+    task_use(v->task, v->tasks, c, &use);
+    return use;
+}
+
+/* Texts become shards in a folder that is removed again. */
+static bool make_folder(Eval *v, Error *error) {
+    const char *place = getenv("TMPDIR");
+    disk_path(v->folder, "%s/dsv2-eval-XXXXXX", place && *place ? place : "/tmp");
+    if (mkdtemp(v->folder)) return true;
+    fail(error, "%s: cannot make this folder for the tokens of the texts; set TMPDIR", v->folder);
+    v->folder[0] = 0;
+    return false;
+}
+
+static bool open_items(Eval *v, Error *error) {
+    disk_path(v->items, "%s.tmp-%d", v->out, (int)getpid());
+    v->exam.items = fopen(v->items, "we");
+    return v->exam.items || fail(error, "%s: cannot create: %s", v->items, strerror(errno));
+}
+
+/* Rank 0 reads what is asked; the others are told where the shards are. */
+static bool prepare(Eval *v, Error *error) {
+    Comm *world = v->session.world;
+    bool ok = true, texts = false;
+    for (int i = 0; i < v->tasks; i++) texts |= v->task[i].text.path != NULL;
+    if (world->rank == 0) {
+        ok = (!texts || make_folder(v, error)) && (!v->out || open_items(v, error));
+        for (int i = 0; ok && i < v->tasks; i++)
+            ok = task_prepare(&v->task[i], v->tokenizer, v->folder, error) &&
+                 task_check(&v->task[i], &v->config, v->tokenizer, error);
+    }
+    if (!agree(world, ok, error)) return false;
+    for (int i = 0; i < v->tasks; i++)
+        world->ops->host_broadcast(world, v->task[i].path, (int64_t)sizeof v->task[i].path, 0);
+    return true;
+}
+
+/* -- what came out ---------------------------------------------------------------------------------- */
+
+static void print_share(const char *what, double share, int64_t items) {
+    printf("%s %.2f%% (+-%.2f), ", what, 100 * share, 100 * task_error(share, items));
+}
+
+static void print_loss(const TaskResult *r, const Config *c) {
+    char tokens[32];
+    printf("loss %.6f, perplexity %.4f, %.6f bits per byte, %s tokens in sequences of %lld, ", r->loss, exp(r->loss),
+           r->bits_per_byte, format_commas(tokens, r->items), (long long)c->sequence_length);
+}
+
+static void print_questions(const Task *task, const TaskResult *r) {
+    char items[32];
+    if (task->kind == TASK_CHOICE) {
+        print_share("normalised", r->accuracy, r->items);
+        print_share("plain", r->plain, r->items);
+    } else {
+        print_share("exact match", r->accuracy, r->items);
+    }
+    printf("%s questions, %lld shots, ", format_commas(items, r->items), (long long)task->shots);
+}
+
+static void print_result(const Task *task, const TaskResult *r, const Config *c) {
+    printf("%s: ", task->name);
+    if (task->kind == TASK_LOSS)
+        print_loss(r, c);
+    else
+        print_questions(task, r);
+    printf("%.0f tokens/s%s\n", (double)r->tokens / r->seconds, r->stopped ? " (stopped: of a part)" : "");
+    if (r->cut)
+        fprintf(stderr,
+                "dsv2: warning: %s: %lld of %lld prompts are longer than sequence_length %lld and lost their "
+                "beginning\n",
+                task->name, (long long)r->cut, (long long)r->items, (long long)c->sequence_length);
+}
+
+/* The lines of -o appear when they are all there. */
+static bool close_items(Eval *v, Error *error) {
+    if (!v->exam.items) return true;
+    bool ok = !fflush(v->exam.items) && !ferror(v->exam.items) && !fsync(fileno(v->exam.items));
+    fclose(v->exam.items);
+    v->exam.items = NULL;
+    return (ok || fail(error, "%s: cannot write: %s", v->items, strerror(errno))) &&
+           disk_rename(v->items, v->out, error);
+}
+
+static int run_tasks(Eval *v, Error *error) {
+    int code = EXIT_DONE;
+    v->exam.engine = &v->session.engine;
+    v->exam.tokenizer = v->tokenizer;
+    for (int i = 0; i < v->tasks && code != EXIT_RETRY; i++) {
+        TaskResult r;
+        if (!task_run(&v->task[i], &v->exam, &r, error)) return EXIT_INPUT;
+        if (base_rank == 0) print_result(&v->task[i], &r, &v->config);
+        if (!r.finite) code = EXIT_NUMERIC;
+        if (r.stopped) code = EXIT_RETRY;
+    }
+    if (code == EXIT_NUMERIC) fail(error, "some of the model's log-likelihoods are not numbers");
+    if (code == EXIT_RETRY) fail(error, "stopped by a signal");
+    if (!agree(v->session.world, close_items(v, error), error)) return EXIT_IO;
+    return code;
+}
+
+/* -- the command ------------------------------------------------------------------------------------ */
+
+static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *place) {
+    (void)info, (void)type, (void)place;
+    return remove(path);
+}
+
 static void close_all(Eval *v) {
-    Error ignored;
-    if (v->folder[0]) {
-        char *inner = must_format("%s/eval", v->folder);
-        disk_remove_folder(inner, &ignored);
-        disk_remove_folder(v->folder, &ignored);
-        free(inner);
+    if (v->folder[0]) nftw(v->folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    if (v->exam.items) {
+        fclose(v->exam.items);
+        unlink(v->items);
     }
     session_close(&v->session);
     if (v->tokenizer) tokenizer_close(v->tokenizer);
@@ -93,11 +171,15 @@ static void close_all(Eval *v) {
 }
 
 int command_eval(const CommandLine *line) {
-    Eval v = {0};
+    static Eval v;
     Error error = {0};
     int code = EXIT_USAGE;
-    if (configure(&v, line, &error) && session_open(&v.session, &v.config, use_of(&v.config, line->ranks), &error))
-        code = evaluate(&v, line->input[1], &error) ? EXIT_DONE : EXIT_INPUT;
+    v.out = line->out;
+    if (configure(&v, line, &error)) code = EXIT_INPUT;
+    if (code == EXIT_INPUT && find_tasks(&v, line, &error) &&
+        session_open(&v.session, &v.config, use_of(&v, line->ranks), &error) &&
+        session_load(&v.session, &v.model, NULL, &error) && prepare(&v, &error))
+        code = run_tasks(&v, &error);
     if (code != EXIT_DONE && base_rank == 0) fprintf(stderr, "dsv2: %s\n", error.text);
     close_all(&v);
     return code;

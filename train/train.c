@@ -134,7 +134,7 @@ static bool evaluate_sets(Trainer *t, Error *error) {
     for (int i = 0; i < t->config.n_data && !t->config.synthetic_data; i++) {
         Evaluation v;
         if (!t->data.sets[i].validation[0]) continue;
-        if (!evaluate_shard(&v, &t->session.engine, t->data.sets[i].validation, t->config.eval_tokens, error))
+        if (!evaluate_shard(&v, &t->session.engine, t->data.sets[i].validation, t->data.tokenizer, error))
             return false;
         if (v.stopped) return true;
         losses[n++] = (EvalLoss){t->config.data[i].name, v.loss};

@@ -86,20 +86,6 @@ static bool open_folder(Trainer *t, bool fresh, int *code, Error *error) {
     return !t->folder.resume[0] || agree(world, check_resume(t, code, error), error);
 }
 
-/* Better told now than at the first evaluation. */
-static void drop_short_validation(Trainer *t) {
-    const Config *c = &t->config;
-    for (int i = 0; i < c->n_data && !c->synthetic_data; i++) {
-        Prepared *p = &t->data.sets[i];
-        if (!p->validation[0] || p->validation_tokens > c->sequence_length) continue;
-        p->validation[0] = 0;
-        if (base_rank == 0)
-            fprintf(stderr,
-                    "dsv2: warning: set %s holds out %lld tokens, less than one sequence: it is not evaluated\n",
-                    c->data[i].name, (long long)p->validation_tokens);
-    }
-}
-
 static bool open_log(Trainer *t, Error *error) {
     if (base_rank) return true;
     const Config *c = &t->config;
@@ -116,7 +102,6 @@ static bool open_log(Trainer *t, Error *error) {
 static bool open_weights(Trainer *t, const CommandLine *line, int *code, Error *error) {
     Session *s = &t->session;
     if (!open_folder(t, line->fresh, code, error) || !setup_data(&t->data, &t->config, s->world, error)) return false;
-    drop_short_validation(t);
     count_steps(t);
     t->config_text = config_dump(&t->config, false);
     if (!load_weights(t, error)) return false;

@@ -1,0 +1,59 @@
+#include "train/task.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "train/evaluate.h"
+
+double task_error(double p, int64_t n) { return n ? sqrt(p * (1 - p) / (double)n) : 0; }
+
+void task_item(const Exam *exam, json_t *item) {
+    check(item, "an item that is no JSON");
+    json_dumpf(item, exam->items, JSON_COMPACT | JSON_ENSURE_ASCII);
+    putc('\n', exam->items); /* errors show when the file is closed */
+    json_decref(item);
+}
+
+static bool loss_check(const Task *task, const Config *c, const Tokenizer *t, Error *error) {
+    TokenShard *shard = tokens_open(task->path, error);
+    bool ok = shard && evaluation_fits(shard, c, t, error);
+    if (shard) tokens_close(shard);
+    return ok;
+}
+
+static bool loss_run(const Task *task, const Exam *exam, TaskResult *r, Error *error) {
+    Evaluation v;
+    if (!evaluate_shard(&v, exam->engine, task->path, exam->tokenizer, error)) return false;
+    r->loss = v.loss;
+    r->bits_per_byte = evaluation_bits_per_byte(&v);
+    r->items = r->tokens = v.tokens;
+    r->seconds = v.seconds;
+    r->stopped = v.stopped;
+    r->finite = isfinite(v.loss);
+    if (exam->items)
+        task_item(exam, json_pack("{s:s, s:o, s:I, s:I}", "set", task->name, "loss",
+                                  r->finite ? json_real(v.loss) : json_null(), "tokens", (json_int_t)v.tokens,
+                                  "bytes", (json_int_t)v.bytes));
+    return true;
+}
+
+static const struct {
+    bool (*read_all)(const Task *, const Config *, const Tokenizer *, Error *);
+    bool (*run)(const Task *, const Exam *, TaskResult *, Error *);
+    bool scores, generates;
+} kinds[] = {
+    [TASK_LOSS] = {loss_check, loss_run, false, false}, [TASK_CHOICE] = {choice_check, choice_run, true, false}};
+
+bool task_check(const Task *task, const Config *c, const Tokenizer *t, Error *error) {
+    return kinds[task->kind].read_all(task, c, t, error);
+}
+
+bool task_run(const Task *task, const Exam *exam, TaskResult *r, Error *error) {
+    *r = (TaskResult){.kind = task->kind, .finite = true};
+    return kinds[task->kind].run(task, exam, r, error);
+}
+
+void task_use(const Task *task, int count, const Config *c, EngineUse *use) {
+    (void)c;
+    for (int i = 0; i < count; i++) use->scores |= kinds[task[i].kind].scores;
+}

@@ -1,0 +1,57 @@
+/* task_find.c - which evaluation a path stands for, and the shard for one that is a text. */
+#include <glob.h>
+#include <string.h>
+
+#include "data/disk.h"
+#include "data/prepare.h"
+#include "data/questions.h"
+#include "train/task.h"
+
+static bool ends_with(const char *text, const char *end) {
+    size_t n = strlen(text), m = strlen(end);
+    return n > m && !strcmp(text + n - m, end);
+}
+
+/* Prepared shards: a file, FOLDER/train or FOLDER/validation, or the folder (what it holds out, else all of it). */
+static bool find_shard(Task *task, const char *path) {
+    static const char *const suffixes[] = {"", "/validation", "/train"};
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+        char stem[PATH_MAX], first[PATH_MAX];
+        disk_path(stem, "%s%s", path, suffixes[i]);
+        disk_path(first, "%.*s-00000.h5", PATH_MAX - 16, stem);
+        if (disk_exists(first) || (ends_with(stem, ".h5") && disk_exists(stem))) {
+            disk_path(task->path, "%s", stem);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One file of questions; any other file, folder or pattern is text. */
+static bool find_lines(Task *task, const Config *c, const char *path, Error *error) {
+    LinesKind lines = LINES_TEXT;
+    bool one = ends_with(path, ".jsonl") && disk_exists(path) && !disk_is_folder(path);
+    if (one && !questions_recognise(path, &lines, error)) return false;
+    task->kind = lines == LINES_CHOICE ? TASK_CHOICE : lines == LINES_ANSWER ? TASK_ANSWER : TASK_LOSS;
+    if (task->kind == TASK_LOSS)
+        task->text = (DataSet){.name = "eval", .path = path, .format = "text", .field = "text"};
+    else
+        disk_path(task->path, "%s", path);
+    task->shots = task->kind == TASK_LOSS ? 0 : c->eval_shots;
+    return true;
+}
+
+bool task_of_word(Task *task, const Config *c, const char *word, Error *error) {
+    *task = (Task){.name = word, .config = c};
+    if (!find_shard(task, word)) return find_lines(task, c, word, error);
+    task->kind = TASK_LOSS;
+    return true;
+}
+
+bool task_prepare(Task *task, const Tokenizer *t, const char *folder, Error *error) {
+    Prepared p;
+    if (!task->text.path) return true;
+    if (!prepare_set(&p, task->config, &task->text, t, folder, error)) return false;
+    disk_path(task->path, "%s", p.validation[0] ? p.validation : p.train);
+    return true;
+}
