@@ -140,6 +140,8 @@ static Node *read_run_config(Layers *l, const char *path) {
 bool layers_add_model(Layers *l, const char *path) {
     struct stat info;
     if (stat(path, &info)) return fail(l->error, "%s: cannot be opened: %s", path, strerror(errno));
+    if (S_ISDIR(info.st_mode) && access(path, R_OK | X_OK))
+        return fail(l->error, "%s: this folder cannot be read: %s", path, strerror(errno));
     const char *json = S_ISDIR(info.st_mode) ? existing(l->pool, path, "config.json") : path;
     const char *yaml = json ? NULL : existing(l->pool, path, "config.yaml");
     if (!json && !yaml) yaml = existing(l->pool, path, "../../config.yaml"); /* a checkpoint in its run */

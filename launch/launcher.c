@@ -113,8 +113,10 @@ static int mpirun_words(char *words[MPIRUN_WORDS], int ranks, int argc, char **a
     words[n++] = "-x";
     words[n++] = must_format(COLUMNS_VARIABLE "=%d", launch_terminal_columns());
     words[n++] = realpath("/proc/self/exe", NULL);
+    bool plain = false; /* after "--" */
     for (int i = 1; i < argc && n < MPIRUN_WORDS - 1; i++) {
-        if (strcmp(argv[i], "-n") == 0)
+        plain |= strcmp(argv[i], "--") == 0;
+        if (!plain && strcmp(argv[i], "-n") == 0)
             i++; /* and its number */
         else
             words[n++] = argv[i];

@@ -32,6 +32,8 @@ expect "two numbers of ranks" 2 "leave -n out" mpirun --oversubscribe -n 2 "$dsv
 lite=$(realpath tests/fixtures/tiny-lite)
 expect "lengths that the reference gives" 2 "have no effect here" "$dsv2" verify "$lite" "$lite/reference.safetensors" \
     sequence_length=8
+expect "a folder that cannot be made" 74 "cannot make this folder" "$dsv2" train configs/tiny.yaml layout.ep=1 \
+    output_dir=/proc/nowhere
 expect "srun without PMIx" 2 "mpi=pmix" env SLURM_STEP_NUM_TASKS=4 "$dsv2" train configs/tiny.yaml
 
 echo "$passed passed, $failed failed"

@@ -62,8 +62,8 @@ const Command commands[] = {
      "Texts are prepared in TMPDIR (on several machines: one that all of them see). -o writes a line of JSON a question.\n",
      check_first_file},
     {"generate", command_generate, RANKS_MPI, TAKES_KEYS, 1, 2, "MODEL [PROMPT]", "text from a model",
-     "Continues PROMPT (none: the beginning of a document). Keys: max_new_tokens, temperature (0 = the likeliest token),\n"
-     "top_p, top_k, seed.\n",
+     "Continues PROMPT (none: the beginning of a document; after -- it may look like a setting or an option).\n"
+     "Keys: max_new_tokens, temperature (0 = the likeliest token), top_p, top_k, seed.\n",
      check_first_file},
     {"plan", command_plan, RANKS_COUNT, TAKES_KEYS, 1, 1, "CONFIG", "memory, FLOPs and traffic without running",
      "-n RANKS says how many ranks to plan for (default: as few as the layout allows); nothing is started.\n"
@@ -185,18 +185,20 @@ static bool parse_option(CommandLine *line, const char *word, const char *next, 
 }
 
 static bool parse_word(CommandLine *line, const char *word, Error *error) {
-    if (!*word) return fail(error, "an empty word on the command line; is a variable of the shell not set?");
+    if (!*word && !line->plain)
+        return fail(error, "an empty word on the command line; is a variable of the shell not set?");
     if (!line->command) {
         line->command = word;
         return command_find(word) || unknown_command(word, error);
     }
-    if (is_override(word)) {
+    if (!line->plain && is_override(word)) {
         if (line->n_override == COMMAND_OVERRIDES)
             return fail(error, "more than %d settings; use a file", COMMAND_OVERRIDES);
         line->override[line->n_override++] = word;
         return true;
     }
-    if (*word == '=') return fail(error, "'%s': settings are written without spaces: key=value", word);
+    if (!line->plain && *word == '=')
+        return fail(error, "'%s': settings are written without spaces: key=value", word);
     if (line->n_input == COMMAND_INPUTS) return fail(error, "more than %d inputs", COMMAND_INPUTS);
     line->input[line->n_input++] = word;
     return true;
@@ -230,6 +232,8 @@ static bool check_inputs(const Command *c, const CommandLine *line, Error *error
 static int parse_next(CommandLine *line, int i, int argc, const char *const *argv, Error *error) {
     const char *word = argv[i], *next = i + 1 < argc ? argv[i + 1] : NULL;
     int used = 1;
+    if (line->plain) return parse_word(line, word, error) ? 1 : 0;
+    if (strcmp(word, "--") == 0) return line->plain = true, 1;
     if (strcmp(word, "-n") == 0) return parse_ranks(line, next, error) ? 2 : 0;
     bool good =
         *word == '-' && word[1] ? parse_option(line, word, next, &used, error) : parse_word(line, word, error);

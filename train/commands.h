@@ -17,6 +17,7 @@ typedef struct {
     int ranks; /* -n; else how many ranks mpirun or srun started; else 1 */
     bool ranks_said;
     bool dry_run, fresh, markdown, decode, help, version;
+    bool plain;                  /* after "--": every word is an input, whatever it looks like */
     const char *out;             /* -o: where the result goes */
     const char *token_ids;       /* "1 2 3" in place of a prompt */
     const char *prompts;         /* file of prompts */

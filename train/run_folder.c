@@ -64,8 +64,11 @@ static bool find_resume(RunFolder *f, const Config *c, int *code, Error *error) 
 }
 
 static bool open_folder(RunFolder *f, const Config *c, bool fresh, int *code, Error *error) {
+    *code = EXIT_IO;
     if (fresh && !set_aside(f->path, error)) return false;
-    return disk_make_folder(f->path, error) && lock_folder(f, error) && find_resume(f, c, code, error);
+    if (!disk_make_folder(f->path, error) || !lock_folder(f, error)) return false;
+    *code = EXIT_INPUT;
+    return find_resume(f, c, code, error);
 }
 
 bool run_folder_open(RunFolder *f, const Config *c, bool fresh, Comm *world, int *code, Error *error) {

@@ -13,7 +13,7 @@ typedef struct {
 
 /* Collective. fresh: an old folder is renamed first. False + message, among others when another run uses the
  * folder, or when it holds checkpoints of which none is whole; *code becomes EXIT_USAGE where `resume` asks for what
- * cannot be. */
+ * cannot be, EXIT_IO where the folder cannot be made or used. */
 bool run_folder_open(RunFolder *, const Config *, bool fresh, Comm *world, int *code, Error *);
 void run_folder_close(RunFolder *);
 /* Writes (rank 0) text to a file of the folder: whole or not at all. */
