@@ -12,24 +12,31 @@
 
 /* -- unknown keys and wrong values, per layer, so that a mistake is named even where it is overridden ---- */
 
-static bool check_data(const Node *data, Error *error) {
-    char at[256], section[256];
-    for (const Node *set = data->child; set; set = set->next) {
-        node_place(set, at);
-        if (set->key[strspn(set->key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")] ||
-            !*set->key || strlen(set->key) > 64)
-            return fail(error, "%s: '%.64s' cannot name a data set; use up to 64 letters, digits, _ and -", at,
-                        set->key);
-        if (node_is_null(set)) continue;
-        if (set->kind != NODE_MAP)
-            return fail(error, "%s: data.%.60s must be a mapping such as {path: text/*.txt}", at, set->key);
-        for (const Node *item = set->child; item; item = item->next) {
-            const Key *key = data_key_find(item->key);
-            Value value;
-            snprintf(section, sizeof section, "data.%.200s", set->key);
-            if (!key) return key_unknown(item, section, item->key, error);
-            if (!node_is_null(item) && !value_parse(key, item, &value, error)) return false;
-        }
+static bool check_entry(const Named *n, const Node *entry, Error *error) {
+    char section[256];
+    snprintf(section, sizeof section, "%s.%.200s", n->section, entry->key);
+    for (const Node *item = entry->child; item; item = item->next) {
+        const Key *key = named_key(n, item->key);
+        Value value;
+        if (!key) return key_unknown(item, section, item->key, error);
+        if (!node_is_null(item) && !value_parse(key, item, &value, error)) return false;
+    }
+    return true;
+}
+
+static bool check_named(const Named *n, const Node *entries, Error *error) {
+    char at[256];
+    for (const Node *entry = entries->child; entry; entry = entry->next) {
+        node_place(entry, at);
+        if (entry->key[strspn(entry->key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")] ||
+            !*entry->key || strlen(entry->key) > 64)
+            return fail(error, "%s: '%.64s' cannot name %s; use up to 64 letters, digits, _ and -", at, entry->key,
+                        n->entry);
+        if (node_is_null(entry)) continue;
+        if (entry->kind != NODE_MAP)
+            return fail(error, "%s: %s.%.60s must be a mapping such as {path: text/*.txt}", at, n->section,
+                        entry->key);
+        if (!check_entry(n, entry, error)) return false;
     }
     return true;
 }
@@ -49,7 +56,8 @@ static bool check_section(const Node *map, const char *section, Error *error) {
         if (key) continue;
         if (item->kind != NODE_MAP)
             return fail(error, "%s: %s must be a mapping of keys, such as {key: value}", node_place(item, at), path);
-        if (!strcmp(path, "data") ? !check_data(item, error) : !check_section(item, path, error)) return false;
+        const Named *n = named_find(path);
+        if (n ? !check_named(n, item, error) : !check_section(item, path, error)) return false;
     }
     return true;
 }
@@ -65,17 +73,19 @@ static bool read_key(const Key *key, const Node *node, void *owner, const Node *
     return true;
 }
 
-static bool read_sets(Config *c, const Node *data, Error *error) {
+static bool read_entries(Config *c, const Named *n, const Node *entries, Error *error) {
     struct Origins *o = c->origins;
+    int *count = (int *)((char *)c + n->count);
     char at[256];
-    for (const Node *node = data ? data->child : NULL; node; node = node->next) {
-        if (c->n_data == CONFIG_MAX_SETS)
-            return fail(error, "%s: more than %d data sets", node_place(node, at), CONFIG_MAX_SETS);
-        int i = c->n_data++;
-        c->data[i].name = node->key;
-        for (int k = 0; k < DATA_KEY_COUNT; k++) {
-            const Node *value = node_find(node, data_keys[k].path);
-            if (!read_key(&data_keys[k], value, &c->data[i], &o->data[i][k], &o->pool, error)) return false;
+    for (const Node *node = entries ? entries->child : NULL; node; node = node->next) {
+        if (*count == CONFIG_MAX_SETS)
+            return fail(error, "%s: more than %d entries in %s", node_place(node, at), CONFIG_MAX_SETS, n->section);
+        int i = (*count)++;
+        char *entry = (char *)c + n->first + (size_t)i * n->bytes;
+        *(const char **)entry = node->key;
+        for (int k = 0; k < n->keys; k++) {
+            const Node *value = node_find(node, n->key[k].path);
+            if (!read_key(&n->key[k], value, entry, &o->named[n - named][i][k], &o->pool, error)) return false;
         }
     }
     return true;
@@ -87,7 +97,9 @@ static bool read_values(Config *c, const Node *root, Error *error) {
         const Node *node = node_at(root, config_keys[i].path);
         if (!read_key(&config_keys[i], node, c, &o->key[i], &o->pool, error)) return false;
     }
-    return read_sets(c, node_find(root, "data"), error);
+    for (int i = 0; i < NAMED_COUNT; i++)
+        if (!read_entries(c, &named[i], node_find(root, named[i].section), error)) return false;
+    return true;
 }
 
 /* "learning_rate 5e-6 -> 1e-5 (cli)" for every key that the command line has the last word on. */
@@ -110,18 +122,23 @@ static void note_changes(Config *c, const Node *before) {
     free(text);
 }
 
-/* A data set's path is looked for beside the main file and in the working folder; one that a base in another
- * folder names may also lie beside that base. */
-static void find_base_data(Config *c) {
+/* A path of data or of an evaluation is looked for beside the main file and in the working folder; one that a base in
+ * another folder names may also lie beside that base. */
+static void find_base_path(Config *c, const Named *n, int i) {
     struct Origins *o = c->origins;
-    for (int i = 0; i < c->n_data; i++) {
-        const Node *node = o->data[i][data_key_find("path") - data_keys];
-        const char *beside = node ? path_beside(&o->pool, node->file, node->text) : NULL;
-        glob_t found = {0};
-        if (!beside || beside == node->text || !strcmp(node->file, c->file)) continue;
-        if (!glob(beside, 0, NULL, &found)) c->data[i].path = beside;
-        globfree(&found);
-    }
+    const Key *key = named_key(n, "path");
+    const Node *node = o->named[n - named][i][key - n->key];
+    const char *beside = node ? path_beside(&o->pool, node->file, node->text) : NULL;
+    glob_t found = {0};
+    if (!beside || beside == node->text || !strcmp(node->file, c->file)) return;
+    char *entry = (char *)c + n->first + (size_t)i * n->bytes;
+    if (!glob(beside, 0, NULL, &found)) *(const char **)key_slot(key, entry) = beside;
+    globfree(&found);
+}
+
+static void find_base_paths(Config *c) {
+    for (int k = 0; k < NAMED_COUNT; k++)
+        for (int i = 0; i < named_entries(&named[k], c); i++) find_base_path(c, &named[k], i);
 }
 
 /* -- the ways in ----------------------------------------------------------------------------- */
@@ -159,7 +176,7 @@ bool config_load(Config *c, const char *file, const char *const *overrides, int 
     bool ok = layers_add_file(&l, c->file) && layers_add_overrides(&l, overrides, n) && layers_add_init_from(&l) &&
               layers_resolve(&l, c);
     if (ok && l.init_from) c->init_from = l.init_from;
-    if (ok) find_base_data(c);
+    if (ok) find_base_paths(c);
     ok = ok && config_validate(c, ranks, &l.warnings, error);
     return layers_end(&l, c, ok, warnings);
 }

@@ -28,12 +28,20 @@ typedef struct { /* one set under `data:` */
 #undef DATA_KEY
 } DataSet;
 
+typedef struct { /* one evaluation under `eval:` */
+    const char *name;
+#define EVAL_KEY(field, type, ...) config_##type field;
+#include "configs/keys.def"
+#undef EVAL_KEY
+} EvalSet;
+
 typedef struct Config {
 #define KEY(field, type, ...) config_##type field;
 #include "configs/keys.def"
 #undef KEY
     DataSet data[CONFIG_MAX_SETS];
-    int n_data;
+    EvalSet eval[CONFIG_MAX_SETS];
+    int n_data, n_eval;
     const char *file;        /* the YAML file, "" when there was none */
     const char *stage;       /* "" = the file's top level */
     struct Origins *origins; /* where each value came from, for the dump and messages */

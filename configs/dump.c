@@ -50,15 +50,16 @@ static int dump_sections(char **out, char open[256], const char *path) {
     return depth;
 }
 
-static void dump_sets(char **out, const Config *c, bool origins) {
+static void dump_named(char **out, const Config *c, const Named *n, bool origins) {
     char text[256];
-    if (c->n_data) text_add(out, "data:\n");
-    for (int i = 0; i < c->n_data; i++) {
-        text_add(out, "  %s:\n", c->data[i].name);
-        for (int k = 0; k < DATA_KEY_COUNT; k++) {
-            char *value = value_format(&data_keys[k], key_value(&data_keys[k], &c->data[i]));
-            const char *origin = origins ? origin_text(c->origins->data[i][k], text) : NULL;
-            dump_line(out, 2, data_keys[k].path, *value ? value : "\"\"", origin);
+    int count = named_entries(n, c);
+    if (count) text_add(out, "%s:\n", n->section);
+    for (int i = 0; i < count; i++) {
+        text_add(out, "  %s:\n", named_name(n, c, i));
+        for (int k = 0; k < n->keys; k++) {
+            char *value = value_format(&n->key[k], key_value(&n->key[k], named_entry(n, c, i)));
+            const char *origin = origins ? origin_text(c->origins->named[n - named][i][k], text) : NULL;
+            dump_line(out, 2, n->key[k].path, *value ? value : "\"\"", origin);
             free(value);
         }
     }
@@ -75,7 +76,7 @@ char *config_dump(const Config *c, bool origins) {
         }
         free(value);
     }
-    dump_sets(&out, c, origins);
+    for (int i = 0; i < NAMED_COUNT; i++) dump_named(&out, c, &named[i], origins);
     return out;
 }
 
@@ -88,7 +89,7 @@ uint64_t config_hash(const Config *c) {
         text_add(&text, "%s=%s\n", key->path, value);
         free(value);
     }
-    dump_sets(&text, c, false);
+    dump_named(&text, c, &named[NAMED_DATA], false);
     uint64_t hash = hash_string(text);
     free(text);
     return hash;
@@ -120,6 +121,7 @@ static const DataSet *find_set(const Config *c, const char *name) {
 
 static bool compare_sets(const Config *old, const Config *now, Error *error) {
     char name[256], *none = NULL;
+    const Key *keys = named[NAMED_DATA].key;
     for (int i = 0; i < old->n_data; i++) {
         const DataSet *before = &old->data[i], *after = find_set(now, before->name);
         if (!after)
@@ -128,8 +130,8 @@ static bool compare_sets(const Config *old, const Config *now, Error *error) {
                         "a new run with --fresh or another output_dir",
                         before->name);
         for (int k = 0; k < DATA_KEY_COUNT; k++) {
-            snprintf(name, sizeof name, "data.%.100s.%s", before->name, data_keys[k].path);
-            if (!compare_key(&data_keys[k], name, before, after, &none, error)) return false;
+            snprintf(name, sizeof name, "data.%.100s.%s", before->name, keys[k].path);
+            if (!compare_key(&keys[k], name, before, after, &none, error)) return false;
         }
     }
     return true;

@@ -1,6 +1,7 @@
 /* help.c - `dsv2 help KEY` and the README's reference, both from the key table. */
 #include "configs/keys.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const char *const scopes[] = {
@@ -28,12 +29,19 @@ static bool answers(const Key *key, const char *word) {
     return ends || !strcmp(key->path, word) || word_in_list(word, key->also);
 }
 
+/* "data.NAME." */
+static const char *prefix_of(const Named *n, char to[64]) {
+    snprintf(to, 64, "%s.NAME.", n->section);
+    return to;
+}
+
 char *config_help_key(const char *word) {
-    char *out = NULL;
+    char *out = NULL, prefix[64];
     for (int i = 0; i < KEY_COUNT; i++)
         if (answers(&config_keys[i], word)) help_one(&out, &config_keys[i], "");
-    for (int i = 0; i < DATA_KEY_COUNT; i++)
-        if (answers(&data_keys[i], word)) help_one(&out, &data_keys[i], "data.NAME.");
+    for (int n = 0; n < NAMED_COUNT; n++)
+        for (int i = 0; i < named[n].keys; i++)
+            if (answers(&named[n].key[i], word)) help_one(&out, &named[n].key[i], prefix_of(&named[n], prefix));
     return out;
 }
 
@@ -55,9 +63,10 @@ static void row(char **out, const Key *key, const char *prefix) {
 }
 
 char *config_reference(void) {
-    char *out = NULL;
+    char *out = NULL, prefix[64];
     text_add(&out, "| key | takes | default | on resume | meaning |\n|---|---|---|---|---|\n");
     for (int i = 0; i < KEY_COUNT; i++) row(&out, &config_keys[i], "");
-    for (int i = 0; i < DATA_KEY_COUNT; i++) row(&out, &data_keys[i], "data.NAME.");
+    for (int n = 0; n < NAMED_COUNT; n++)
+        for (int i = 0; i < named[n].keys; i++) row(&out, &named[n].key[i], prefix_of(&named[n], prefix));
     return out;
 }

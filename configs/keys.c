@@ -12,12 +12,34 @@ const Key config_keys[KEY_COUNT] = {
 #undef KEY
 };
 
-const Key data_keys[DATA_KEY_COUNT] = {
+static const Key data_keys[DATA_KEY_COUNT] = {
 #define DATA_KEY(field, type, path, fallback, range, also, help)                                                     \
     {TYPE_##type, path, fallback, range, SCOPE_STAGE, RESUME_FIXED, also, help, offsetof(DataSet, field)},
 #include "configs/keys.def"
 #undef DATA_KEY
 };
+
+static const Key eval_keys[EVAL_KEY_COUNT] = {
+#define EVAL_KEY(field, type, path, fallback, range, also, help)                                                     \
+    {TYPE_##type, path, fallback, range, SCOPE_RUN, RESUME_FREE, also, help, offsetof(EvalSet, field)},
+#include "configs/keys.def"
+#undef EVAL_KEY
+};
+
+const Named named[NAMED_COUNT] = {
+    [NAMED_DATA] = {"data", "a data set", data_keys, DATA_KEY_COUNT, offsetof(Config, data), sizeof(DataSet),
+                    offsetof(Config, n_data)},
+    [NAMED_EVAL] = {"eval", "an evaluation", eval_keys, EVAL_KEY_COUNT, offsetof(Config, eval), sizeof(EvalSet),
+                    offsetof(Config, n_eval)},
+};
+
+const Named *named_find(const char *path) {
+    for (int i = 0; i < NAMED_COUNT; i++) {
+        size_t n = strlen(named[i].section);
+        if (!strncmp(path, named[i].section, n) && (!path[n] || path[n] == '.')) return &named[i];
+    }
+    return NULL;
+}
 
 const char *key_name(const Key *key) {
     const char *dot = strrchr(key->path, '.');
@@ -30,15 +52,16 @@ const Key *key_find(const char *path) {
     return NULL;
 }
 
-const Key *data_key_find(const char *name) {
-    for (int i = 0; i < DATA_KEY_COUNT; i++)
-        if (!strcmp(data_keys[i].path, name)) return &data_keys[i];
+const Key *named_key(const Named *n, const char *name) {
+    for (int i = 0; i < n->keys; i++)
+        if (!strcmp(n->key[i].path, name)) return &n->key[i];
     return NULL;
 }
 
 bool key_is_section(const char *path) {
     size_t length = strlen(path);
-    if (!strcmp(path, "data")) return true;
+    for (int i = 0; i < NAMED_COUNT; i++)
+        if (!strcmp(path, named[i].section)) return true;
     for (int i = 0; i < KEY_COUNT; i++)
         if (!strncmp(config_keys[i].path, path, length) && config_keys[i].path[length] == '.') return true;
     return false;
@@ -115,7 +138,8 @@ static const char *nearest_key(const char *section, const char *word) {
 static const char *nearest_section(const char *word, char to[256]) {
     Nearest near = {.word = word};
     *to = 0;
-    if (nearest_offer(&near, "data")) snprintf(to, 256, "data");
+    for (int i = 0; i < NAMED_COUNT; i++)
+        if (nearest_offer(&near, named[i].section)) snprintf(to, 256, "%s", named[i].section);
     for (int i = 0; i < KEY_COUNT; i++) {
         char section[256];
         snprintf(section, sizeof section, "%s", config_keys[i].path);
@@ -128,24 +152,29 @@ static const char *nearest_section(const char *word, char to[256]) {
     return *to ? to : NULL;
 }
 
-static bool data_key_unknown(const Node *at, const char *section, const char *word, Error *error) {
-    char place[256];
+static bool named_key_unknown(const Named *n, const Node *at, const char *section, const char *word, Error *error) {
+    char place[256], *all = NULL;
     Nearest near = {.word = word};
     node_place(at, place);
-    for (int i = 0; i < DATA_KEY_COUNT; i++) {
-        if (word_in_list(word, data_keys[i].also))
-            return fail(error, "%s: '%.60s' is not a key of a data set; write %s", place, word, data_keys[i].path);
-        nearest_offer(&near, data_keys[i].path);
+    for (int i = 0; i < n->keys; i++) {
+        const char *path = n->key[i].path;
+        if (word_in_list(word, n->key[i].also))
+            return fail(error, "%s: '%.60s' is not a key of %s; write %s", place, word, n->entry, path);
+        nearest_offer(&near, path);
     }
     if (near.best)
         return fail(error, "%s: unknown key '%.60s' in %.80s; did you mean %s?", place, word, section, near.best);
-    return fail(error, "%s: unknown key '%.60s' in %.80s; a data set has path, format, field and validation", place,
-                word, section);
+    for (int i = 0; i < n->keys; i++)
+        text_add(&all, "%s%s", i == 0 ? "" : i + 1 == n->keys ? " and " : ", ", n->key[i].path);
+    fail(error, "%s: unknown key '%.60s' in %.80s; %s has %s", place, word, section, n->entry, all);
+    free(all);
+    return false;
 }
 
 bool key_unknown(const Node *at, const char *section, const char *word, Error *error) {
     char place[256], section_name[256];
-    if (!strncmp(section, "data.", 5)) return data_key_unknown(at, section, word, error);
+    const Named *entries = strchr(section, '.') ? named_find(section) : NULL;
+    if (entries) return named_key_unknown(entries, at, section, word, error);
     node_place(at, place);
     const char *where = *section ? section : "at top level";
     const Key *meant = key_meant(word);

@@ -13,7 +13,7 @@ typedef struct {
     KeyScope scope;
     KeyResume resume;
     const char *also, *help;
-    size_t offset; /* of the value in Config or DataSet */
+    size_t offset; /* of the value in Config, DataSet or EvalSet */
 } Key;
 
 enum {
@@ -26,14 +26,33 @@ enum {
     DATA_KEY_COUNT = 0
 #include "configs/keys.def"
 #undef DATA_KEY
+    ,
+#define EVAL_KEY(...) +1
+    EVAL_KEY_COUNT = 0
+#include "configs/keys.def"
+#undef EVAL_KEY
 };
-extern const Key config_keys[KEY_COUNT], data_keys[DATA_KEY_COUNT];
+extern const Key config_keys[KEY_COUNT];
+
+/* The sections in which people give the names: `data:` and `eval:`. */
+typedef struct {
+    const char *section, *entry; /* "data", "a data set" */
+    const Key *key;
+    int keys;
+    size_t first, bytes, count; /* of Config: where the entries lie, bytes of one, where their number lies */
+} Named;
+enum { NAMED_DATA, NAMED_EVAL, NAMED_COUNT };
+enum { NAMED_KEYS_MOST = DATA_KEY_COUNT > EVAL_KEY_COUNT ? DATA_KEY_COUNT : EVAL_KEY_COUNT };
+extern const Named named[NAMED_COUNT];
+
+const Named *named_find(const char *path); /* of "data", "data.law", "data.law.path"; NULL */
+const Key *named_key(const Named *, const char *name);
 
 /* Where the values of a Config came from; NULL nodes are defaults. Owns all texts. */
 struct Origins {
     Pool pool;
     const Node *key[KEY_COUNT];
-    const Node *data[CONFIG_MAX_SETS][DATA_KEY_COUNT];
+    const Node *named[NAMED_COUNT][CONFIG_MAX_SETS][NAMED_KEYS_MOST];
     const char *changed;
 };
 
@@ -46,8 +65,7 @@ typedef union {
     RealList list;
 } Value;
 
-const Key *key_find(const char *path); /* NULL when there is none */
-const Key *data_key_find(const char *name);
+const Key *key_find(const char *path);                 /* NULL when there is none */
 const char *key_name(const Key *);                     /* the last word of its path */
 bool key_is_section(const char *path);                 /* "model", "model.rope_scaling", "data" */
 bool word_in_list(const char *word, const char *list); /* of words with spaces between */
@@ -82,6 +100,17 @@ void text_add_real(char **text, double value);
 /* The same place in every Config. */
 static inline void *key_slot(const Key *key, void *owner) { return (char *)owner + key->offset; }
 static inline const void *key_value(const Key *key, const void *owner) { return (const char *)owner + key->offset; }
+
+/* The entries of a named section in a Config; each begins with its name. */
+static inline int named_entries(const Named *n, const Config *c) {
+    return *(const int *)((const char *)c + n->count);
+}
+static inline const void *named_entry(const Named *n, const Config *c, int i) {
+    return (const char *)c + n->first + (size_t)i * n->bytes;
+}
+static inline const char *named_name(const Named *n, const Config *c, int i) {
+    return *(const char *const *)named_entry(n, c, i);
+}
 
 /* config.json of a Hugging Face model as `model:` of a configuration (hf.c). path: the file. NULL + message. */
 Node *hf_read_config(Pool *, const char *path, char **warnings, Error *);

@@ -34,7 +34,6 @@ bool layer_key_is_known(const Node *item, const char *section, Error *error) {
         {"variants", "write one file per variant with base:"},
         {"seeds", "run once per seed with seed=N"},
         {"compare", "compare the runs' log.jsonl"},
-        {"eval", "the validation part of the data sets is evaluated"},
     };
     char at[256];
     for (size_t i = 0; i < sizeof later / sizeof *later && !*section; i++)

@@ -22,15 +22,18 @@ static void offer(Candidates *c, const char *path) {
     text_add(&c->list, "%s%s", c->list ? ", " : "", path);
 }
 
-static void offer_all(Candidates *c, const Node *files) {
+static void offer_named(Candidates *c, const Named *n, const Node *entries) {
     char path[MAX_PATH];
-    const Node *data = node_find(files, "data");
-    for (int i = 0; i < KEY_COUNT; i++) offer(c, config_keys[i].path);
-    for (const Node *set = data ? data->child : NULL; set; set = set->next)
-        for (int i = 0; i < DATA_KEY_COUNT; i++) {
-            snprintf(path, sizeof path, "data.%.100s.%s", set->key, data_keys[i].path);
+    for (const Node *entry = entries ? entries->child : NULL; entry; entry = entry->next)
+        for (int i = 0; i < n->keys; i++) {
+            snprintf(path, sizeof path, "%s.%.100s.%s", n->section, entry->key, n->key[i].path);
             offer(c, path);
         }
+}
+
+static void offer_all(Candidates *c, const Node *files) {
+    for (int i = 0; i < KEY_COUNT; i++) offer(c, config_keys[i].path);
+    for (int i = 0; i < NAMED_COUNT; i++) offer_named(c, &named[i], node_find(files, named[i].section));
 }
 
 static bool unknown_word(const Node *at, const char *word, Error *error) {
@@ -49,7 +52,7 @@ static bool find_path(const Node *files, const Node *at, const char *word, char 
     first.key = start;
     if (!layer_key_is_known(&first, "", error)) return false;
     if (!strcmp(word, "base")) return fail(error, "command line: base can only be said in a file");
-    if (key_find(word) || key_is_section(word) || !strncmp(word, "data.", 5) || !strncmp(word, "mix.", 4)) {
+    if (key_find(word) || key_is_section(word) || named_find(word) || !strncmp(word, "mix.", 4)) {
         snprintf(path, MAX_PATH, "%s", word);
         return true;
     }
@@ -66,9 +69,10 @@ static bool find_path(const Node *files, const Node *at, const char *word, char 
 /* Text and choices are taken as they stand; everything else is YAML ([0.6, 0.9], {law: 0.5}). */
 static bool is_literal(const char *path) {
     const Key *key = key_find(path);
-    if (!strncmp(path, "data.", 5)) {
-        const char *dot = strchr(path + 5, '.');
-        key = dot ? data_key_find(dot + 1) : NULL;
+    const Named *n = named_find(path);
+    if (n) {
+        const char *name = strchr(path, '.'), *dot = name ? strchr(name + 1, '.') : NULL;
+        key = dot ? named_key(n, dot + 1) : NULL;
     }
     return key && (key->type == TYPE_STRING || key->type == TYPE_CHOICE);
 }

@@ -104,13 +104,17 @@ static bool check_schedule(const Config *c, Error *error) {
 
 /* -- data ------------------------------------------------------------------------------------ */
 
-/* Where a key of a data set was said, or else any of its keys. */
-static const char *set_place(const Config *c, int set, const char *key, char to[256]) {
-    const Node *const *origins = c->origins->data[set], *node = origins[data_key_find(key) - data_keys];
-    for (int k = 0; k < DATA_KEY_COUNT && !node; k++) node = origins[k];
+/* Where a key of a data set or an evaluation was said, or else any of its keys. */
+static const char *entry_place(const Config *c, const Named *n, int entry, const char *key, char to[256]) {
+    const Node *const *origins = c->origins->named[n - named][entry], *node = origins[named_key(n, key) - n->key];
+    for (int k = 0; k < n->keys && !node; k++) node = origins[k];
     if (node) return node_place(node, to);
     snprintf(to, 256, "%.255s", *c->file ? c->file : "config");
     return to;
+}
+
+static const char *set_place(const Config *c, int set, const char *key, char to[256]) {
+    return entry_place(c, &named[NAMED_DATA], set, key, to);
 }
 
 static int find_set(const Config *c, const char *name) {
@@ -167,6 +171,25 @@ static bool check_sets(const Config *c, char **warnings, Error *error) {
     return true;
 }
 
+/* Questions stand in one file, and what a set is called in the log must say which it is. */
+static bool check_evals(const Config *c, Error *error) {
+    char at[256];
+    if (c->n_eval && c->synthetic_data)
+        return bad(error, c, "synthetic_data", "synthetic_data trains on random tokens; eval has nothing to measure");
+    for (int i = 0; i < c->n_eval; i++) {
+        const EvalSet *e = &c->eval[i];
+        bool needle = !strcmp(e->format, "needle"), questions = !needle && strcmp(e->format, "text");
+        entry_place(c, &named[NAMED_EVAL], i, "path", at);
+        if (!*e->path && !needle) return fail(error, "%s: eval.%s has no path; say where its file is", at, e->name);
+        if (e->shots >= 0 && !questions)
+            return fail(error, "%s: eval.%s.shots: format %s has no questions to show", at, e->name, e->format);
+        if (find_set(c, e->name) >= 0)
+            return fail(error, "%s: eval.%s and data.%s have the same name; the log would not tell them apart", at,
+                        e->name, e->name);
+    }
+    return true;
+}
+
 static bool check_data(const Config *c, char **warnings, Error *error) {
     if (!c->synthetic_data && !c->mix.count)
         return bad(error, c, "mix", "mix is not set; name the data sets to train on, such as `mix: [%s]`",
@@ -175,7 +198,7 @@ static bool check_data(const Config *c, char **warnings, Error *error) {
         return bad(error, c, "model.vocab_size",
                    "vocab_size %lld is less than the %d tokens of tokenizer bytes; raise it", LL(c->vocab_size),
                    TOKENIZER_BYTES_SIZE);
-    return check_mix(c, error) && check_sets(c, warnings, error);
+    return check_mix(c, error) && check_sets(c, warnings, error) && check_evals(c, error);
 }
 
 /* -- keys that another key switches off ------------------------------------------------------ */
@@ -238,8 +261,9 @@ static bool check_idle(const Config *c, char **warnings, Error *error) {
         {"weight_decay", adamw, "optimizer adamw"},
         {"max_grad_norm", adamw, "optimizer adamw"},
         {"warmup_steps", adamw, "optimizer adamw"},
-        {"eval_steps", has_validation(c), "validation in a data set"},
-        {"eval_tokens", has_validation(c), "validation in a data set"},
+        {"eval_steps", has_validation(c) || c->n_eval, "validation in a data set, or eval"},
+        {"eval_tokens", has_validation(c) || c->n_eval, "validation in a data set, or eval"},
+        {"eval_shots", c->n_eval > 0, "eval"},
         {"sample_prompt", c->sample_steps > 0, "sample_steps"},
         {"sample_tokens", c->sample_steps > 0, "sample_steps"},
         {"mix", !c->synthetic_data, "synthetic_data false"},

@@ -122,6 +122,7 @@ static const struct {
     {"min_lr: 0", ""},
     {"lr_scheduler_type: cosine\nmin_lr: 1e-3", ""},
     {"data: {sample: {validation: 0.1}}\neval_steps: 5", ""},
+    {"eval: {a: {path: x}}\neval_steps: 5\neval_shots: 2", ""},
 };
 
 static void warnings_are_given(void) {
@@ -218,6 +219,7 @@ static const struct {
 } resumed[] = {
     {"learning_rate=5e-4", NULL, "learning_rate 0.001 -> 0.0005\n"},
     {"save_steps=10", NULL, ""},
+    {"eval.a.path=x", NULL, ""}, /* evaluations may come and go */
     {"steps=200", NULL, "steps 100 -> 200\n"},
     {"hidden_size=32", "model.hidden_size was 64", NULL},
     {"seed=2", "seed was 1", NULL},

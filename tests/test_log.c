@@ -78,7 +78,7 @@ static void run_steps(int64_t from, int64_t to, int64_t resume) {
     for (StepLine s = sample; from <= to; from++) {
         s.step = from;
         log_step(log, &s);
-        if (from == 2) log_eval(log, 2, (EvalLoss[]){{"law", 1.5}, {"code", NAN}}, 2);
+        if (from == 2) log_eval(log, 2, (EvalFigure[]){{.set = "law", .loss = 1.5}, {.set = "code", .loss = NAN}}, 2);
     }
     log_close(log);
     loud(kept);
@@ -168,6 +168,24 @@ static void evaluation_line(void) {
     free(json);
 }
 
+/* Tasks with right answers have groups of their own; a figure that is none is null, one that a kind lacks is absent. */
+static void answers_line(void) {
+    Error error = {0};
+    LogOptions options = {.folder = test_folder()};
+    const EvalFigure figure[] = {
+        {.set = "mmlu", .answers = true, .accuracy = 0.5, .plain = 0.25, .error = 0.125},
+        {.set = "law", .loss = 2},
+        {.set = "qa", .answers = true, .accuracy = NAN, .plain = NAN, .error = 0},
+    };
+    int kept = quiet();
+    Log *log = log_open(&options, &error);
+    log_eval(log, 1, figure, 3);
+    log_close(log);
+    loud(kept);
+    expect_file("log.jsonl", "{\"step\":1,\"eval_loss\":{\"law\":2},\"eval_accuracy\":{\"mmlu\":0.5,\"qa\":null},"
+                             "\"eval_accuracy_plain\":{\"mmlu\":0.25},\"eval_error\":{\"mmlu\":0.125,\"qa\":0}}\n");
+}
+
 static void torn_lines_go(void) {
     write_text(
         "log.jsonl",
@@ -249,6 +267,7 @@ const TestCase log_tests[] = {
     {"the console's row, narrow and wide", console_row},
     {"resume cuts back to its step", resume_cuts_back},
     {"an evaluation's line", evaluation_line},
+    {"evaluations with right answers", answers_line},
     {"torn and foreign lines go", torn_lines_go},
     {"a full disk is a warning", full_disk_is_a_warning},
     {"numbers as people read them", numbers},

@@ -5,17 +5,20 @@
 #include "train/checkpoint.h"
 #include "train/engine.h"
 #include "train/load_hf.h"
+#include "train/task.h"
 
 EngineUse engine_use_training(const Config *c) {
     bool optimizer = strcmp(c->optimizer, "none") != 0;
     int64_t micro = min_i64(c->micro_batch_size, c->global_batch_size);
-    return (EngineUse){.training = true,
-                       .optimizer = optimizer,
-                       .sequence_length = c->sequence_length,
-                       .micro = micro,
-                       .sequences = c->global_batch_size,
-                       .saves = optimizer,
-                       .logits_rows = 1};
+    EngineUse use = {.training = true,
+                     .optimizer = optimizer,
+                     .sequence_length = c->sequence_length,
+                     .micro = micro,
+                     .sequences = c->global_batch_size,
+                     .saves = optimizer,
+                     .logits_rows = 1};
+    for (int i = 0; i < c->n_eval; i++) task_use(task_kind(c->eval[i].format), c, &use);
+    return use;
 }
 
 static bool no_data(void *own, int64_t number, StepRow row, Error *error) {

@@ -51,7 +51,7 @@ static EngineUse use_of(const Eval *v, int ranks) {
     const Config *c = &v->config;
     int64_t micro = max_i64(min_i64(c->micro_batch_size, 8), 1);
     EngineUse use = {.sequence_length = c->sequence_length, .micro = micro, .sequences = micro * ranks};
-    task_use(v->task, v->tasks, c, &use);
+    for (int i = 0; i < v->tasks; i++) task_use(v->task[i].kind, c, &use);
     return use;
 }
 
@@ -118,11 +118,7 @@ static void print_result(const Task *task, const TaskResult *r, const Config *c)
     else
         print_questions(task, r);
     printf("%.0f tokens/s%s\n", (double)r->tokens / r->seconds, r->stopped ? " (stopped: of a part)" : "");
-    if (r->cut)
-        fprintf(stderr,
-                "dsv2: warning: %s: %lld of %lld prompts are longer than sequence_length %lld and lost their "
-                "beginning\n",
-                task->name, (long long)r->cut, (long long)r->items, (long long)c->sequence_length);
+    task_warn(task, r, c);
 }
 
 /* The lines of -o appear when they are all there. */

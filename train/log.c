@@ -9,7 +9,7 @@
 #include "train/log_file.h"
 #include "train/log_metrics.h"
 
-enum { EVAL_SETS = 64, TITLES_EVERY = 40, LINE = 256 };
+enum { EVAL_SETS = 128, TITLES_EVERY = 40, LINE = 256 };
 #define CONSOLE_SECONDS 1.0 /* at most one line of steps in that time */
 
 struct Log {
@@ -17,8 +17,8 @@ struct Log {
     LogFile json, csv;
     struct {
         char *set;
-        double loss;
-    } before[EVAL_SETS]; /* the evaluation before */
+        double value;
+    } before[EVAL_SETS]; /* the evaluation before: loss, or share of right answers */
     int n_before;
     double shown;      /* when a step was last on the console */
     bool same_columns; /* metrics.csv has the columns of today */
@@ -27,22 +27,23 @@ struct Log {
 
 /* -- evaluations remember the one before, also over a resume ---------------------------------------- */
 
-static double *loss_before(Log *log, const char *set) {
+static double *value_before(Log *log, const char *set) {
     for (int i = 0; i < log->n_before; i++)
-        if (strcmp(log->before[i].set, set) == 0) return &log->before[i].loss;
+        if (strcmp(log->before[i].set, set) == 0) return &log->before[i].value;
     if (log->n_before == EVAL_SETS) return NULL;
     log->before[log->n_before].set = must_strdup(set);
-    log->before[log->n_before].loss = NAN;
-    return &log->before[log->n_before++].loss;
+    log->before[log->n_before].value = NAN;
+    return &log->before[log->n_before++].value;
 }
 
 static void remember_eval(Log *log, const char *line) {
-    json_t *root = json_loads(line, 0, NULL), *loss;
+    static const char *const groups[] = {"eval_loss", "eval_accuracy"};
+    json_t *root = json_loads(line, 0, NULL), *value;
     const char *set;
-    json_object_foreach(json_object_get(root, "eval_loss"), set, loss) {
-        double *before = loss_before(log, set);
-        if (before && json_is_number(loss)) *before = json_number_value(loss);
-    }
+    for (int i = 0; i < 2; i++) json_object_foreach(json_object_get(root, groups[i]), set, value) {
+            double *before = value_before(log, set);
+            if (before && json_is_number(value)) *before = json_number_value(value);
+        }
     json_decref(root);
 }
 
@@ -53,7 +54,7 @@ static bool keep_json(void *own, const char *line, int64_t length) {
     long long step;
     if (sscanf(line, "{\"step\":%lld,", &step) != 1 || step > log->o.resume_step) return false;
     if (length < 3 || line[length - 2] != '}') return false; /* a line that a full disk cut short */
-    if (strstr(line, "\"eval_loss\"")) remember_eval(log, line);
+    if (strstr(line, "\"eval_")) remember_eval(log, line);
     return true;
 }
 
@@ -145,29 +146,58 @@ void log_step(Log *log, const StepLine *s) {
 
 /* -- what happens between steps ---------------------------------------------------------------------- */
 
-void log_eval(Log *log, int64_t step, const EvalLoss *eval, int n) {
+/* "name":{"set":value,...} of the evaluations that have such a value; nothing at all when none has. */
+static void write_group(FILE *to, const char *name, bool answers, size_t field, const EvalFigure *eval, int n) {
+    const char *before = "";
+    for (int i = 0; i < n; i++) {
+        double value = *(const double *)((const char *)&eval[i] + field);
+        char set[512], number[32] = "null";
+        if (eval[i].answers != answers || (field == offsetof(EvalFigure, plain) && isnan(value))) continue;
+        quote_text(set, eval[i].set);
+        if (isfinite(value)) real_text(number, value);
+        if (!*before) fprintf(to, ",\"%s\":{", name);
+        fprintf(to, "%s%s:%s", before, set, number);
+        before = ",";
+    }
+    if (*before) putc('}', to);
+}
+
+static void write_eval(Log *log, int64_t step, const EvalFigure *eval, int n) {
+    char *line = NULL;
+    size_t bytes;
+    FILE *to = open_memstream(&line, &bytes);
+    fprintf(to, "{\"step\":%lld", (long long)step);
+    write_group(to, "eval_loss", false, offsetof(EvalFigure, loss), eval, n);
+    write_group(to, "eval_accuracy", true, offsetof(EvalFigure, accuracy), eval, n);
+    write_group(to, "eval_accuracy_plain", true, offsetof(EvalFigure, plain), eval, n);
+    write_group(to, "eval_error", true, offsetof(EvalFigure, error), eval, n);
+    fputs("}\n", to);
+    fclose(to);
+    log_file_write(&log->json, line);
+    free(line);
+}
+
+static void show_eval(const EvalFigure *e, const double *before) {
+    bool known = before && !isnan(*before);
+    if (!e->answers) {
+        printf("  %s %.4f", e->set, e->loss);
+        if (known) printf(" (%+.4f)", e->loss - *before);
+        return;
+    }
+    printf("  %s %.1f%% (", e->set, 100 * e->accuracy);
+    if (known) printf("%+.1f, ", 100 * (e->accuracy - *before));
+    printf("+-%.1f)", 100 * e->error);
+}
+
+void log_eval(Log *log, int64_t step, const EvalFigure *eval, int n) {
     if (!log) return;
-    char *line = must_format("{\"step\":%lld,\"eval_loss\":{", (long long)step);
+    write_eval(log, step, eval, n);
     printf(" eval %lld ", (long long)step);
     for (int i = 0; i < n; i++) {
-        char set[512], number[32];
-        quote_text(set, eval[i].set);
-        if (isfinite(eval[i].loss))
-            real_text(number, eval[i].loss);
-        else
-            strcpy(number, "null");
-        char *longer = must_format("%s%s%s:%s", line, i ? "," : "", set, number);
-        free(line);
-        line = longer;
-        double *before = loss_before(log, eval[i].set);
-        printf("  %s %.4f", eval[i].set, eval[i].loss);
-        if (before && !isnan(*before)) printf(" (%+.4f)", eval[i].loss - *before);
-        if (before) *before = eval[i].loss;
+        double *before = value_before(log, eval[i].set);
+        show_eval(&eval[i], before);
+        if (before) *before = eval[i].answers ? eval[i].accuracy : eval[i].loss;
     }
-    char *whole = must_format("%s}}\n", line);
-    log_file_write(&log->json, whole);
-    free(whole);
-    free(line);
     putchar('\n');
     fflush(stdout);
 }

@@ -30,7 +30,9 @@ typedef struct {
 typedef struct {
     const char *set;
     double loss;
-} EvalLoss;
+    bool answers;                  /* it has right answers: no loss, but */
+    double accuracy, plain, error; /* share that is right, another way to count it (NaN = none), standard error */
+} EvalFigure;
 
 typedef struct {
     const char *folder;  /* run folder; NULL = console only */
@@ -50,8 +52,8 @@ void log_line(const char *label, const char *format, ...) __attribute__((format(
 
 void log_stage(Log *, int index, int count, const char *name); /* "stage 1/3 continue ---" and column names */
 void log_step(Log *, const StepLine *);
-/* " eval 200   law 1.688 (-0.214)  ...": difference to the evaluation before. */
-void log_eval(Log *, int64_t step, const EvalLoss *, int n);
+/* " eval 200   law 1.688 (-0.214)  mmlu 41.8% (+2.1, +-1.9)": difference to the evaluation before. */
+void log_eval(Log *, int64_t step, const EvalFigure *, int n);
 /* " ! routing  L03 expert 17: no token for 50 steps" */
 void log_note(Log *, const char *label, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* " saved step-00000200  205 GiB in 62 s behind training (0.4% of step time)" */

@@ -14,6 +14,13 @@ void task_item(const Exam *exam, json_t *item) {
     json_decref(item);
 }
 
+void task_warn(const Task *task, const TaskResult *r, const Config *c) {
+    if (!r->cut || base_rank) return;
+    fprintf(stderr,
+            "dsv2: warning: %s: %lld of %lld prompts do not fit sequence_length %lld and lost their beginning\n",
+            task->name, (long long)r->cut, (long long)r->items, (long long)c->sequence_length);
+}
+
 static bool loss_check(const Task *task, const Config *c, const Tokenizer *t, Error *error) {
     TokenShard *shard = tokens_open(task->path, error);
     bool ok = shard && evaluation_fits(shard, c, t, error);
@@ -53,7 +60,15 @@ bool task_run(const Task *task, const Exam *exam, TaskResult *r, Error *error) {
     return kinds[task->kind].run(task, exam, r, error);
 }
 
-void task_use(const Task *task, int count, const Config *c, EngineUse *use) {
+void task_use(TaskKind kind, const Config *c, EngineUse *use) {
     (void)c;
-    for (int i = 0; i < count; i++) use->scores |= kinds[task[i].kind].scores;
+    use->scores |= kinds[kind].scores;
+}
+
+TaskKind task_kind(const char *format) {
+    static const char *const formats[] = {
+        [TASK_LOSS] = "text", [TASK_CHOICE] = "choice", [TASK_ANSWER] = "answer", [TASK_NEEDLE] = "needle"};
+    int kind = 0;
+    while (strcmp(formats[kind], format)) kind++; /* the key table lets no other word through */
+    return (TaskKind)kind;
 }

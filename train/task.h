@@ -50,15 +50,21 @@ typedef struct {
 
 /* What a word of the command line names: needle, needle:TEXT, shards, questions, or text. The word is borrowed. */
 bool task_of_word(Task *, const Config *, const char *word, Error *);
+/* An evaluation under `eval:` of the config. Paths are relative to the config file or the working folder. */
+void task_of_set(Task *, const Config *, const EvalSet *);
 /* Makes the shard of a task that has none, in a folder of its own below `folder`. One process does it. */
 bool task_prepare(Task *, const Tokenizer *, const char *folder, Error *);
 
 /* Reads all of what a task asks, so that a mistake is told before anything is computed. One process does it. */
 bool task_check(const Task *, const Config *, const Tokenizer *, Error *);
-/* What an engine must be able to do for these tasks, added to `use`. */
-void task_use(const Task *, int count, const Config *, EngineUse *use);
+/* What an engine must be able to do for tasks of a kind, added to `use`. */
+void task_use(TaskKind, const Config *, EngineUse *use);
+TaskKind task_kind(const char *format); /* of an evaluation in a config */
 /* Collective; the same result on every rank. */
 bool task_run(const Task *, const Exam *, TaskResult *, Error *);
+
+/* On rank 0: a warning when prompts lost their beginning. */
+void task_warn(const Task *, const TaskResult *, const Config *);
 
 /* Standard error of a share p of n independent items. */
 double task_error(double p, int64_t n);

@@ -48,6 +48,17 @@ bool task_of_word(Task *task, const Config *c, const char *word, Error *error) {
     return true;
 }
 
+void task_of_set(Task *task, const Config *c, const EvalSet *set) {
+    *task = (Task){.name = set->name, .config = c, .kind = task_kind(set->format)};
+    const char *slash = set->path[0] == '/' ? NULL : strrchr(c->file, '/');
+    disk_path(task->path, "%.*s%s", slash ? (int)(slash + 1 - c->file) : 0, c->file, set->path);
+    if (!disk_exists(task->path)) disk_path(task->path, "%s", set->path);
+    if (task->kind == TASK_LOSS)
+        task->text = (DataSet){.name = set->name, .path = set->path, .format = "text", .field = "text"};
+    if (task->kind == TASK_CHOICE || task->kind == TASK_ANSWER)
+        task->shots = set->shots >= 0 ? set->shots : c->eval_shots;
+}
+
 bool task_prepare(Task *task, const Tokenizer *t, const char *folder, Error *error) {
     Prepared p;
     if (!task->text.path) return true;

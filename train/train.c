@@ -9,7 +9,6 @@
 #include "launch/watchdog.h"
 #include "optim/schedule.h"
 #include "launch/agree.h"
-#include "train/evaluate.h"
 #include "train/sample.h"
 #include "train/trainer.h"
 
@@ -128,18 +127,12 @@ static StepLine step_line(Trainer *t, const StepResult *r, double rate, double s
 
 /* -- now and then -------------------------------------------------------------------------------- */
 
-static bool evaluate_sets(Trainer *t, Error *error) {
-    EvalLoss losses[CONFIG_MAX_SETS];
-    int n = 0;
-    for (int i = 0; i < t->config.n_data && !t->config.synthetic_data; i++) {
-        Evaluation v;
-        if (!t->data.sets[i].validation[0]) continue;
-        if (!evaluate_shard(&v, &t->session.engine, t->data.sets[i].validation, t->data.tokenizer, error))
-            return false;
-        if (v.stopped) return true;
-        losses[n++] = (EvalLoss){t->config.data[i].name, v.loss};
-    }
-    if (n) log_eval(t->log, t->progress.step, losses, n);
+static bool evaluate_tasks(Trainer *t, Error *error) {
+    EvalFigure figure[2 * CONFIG_MAX_SETS];
+    Exam exam = {.engine = &t->session.engine, .tokenizer = t->data.tokenizer};
+    bool stopped;
+    if (!tasks_run(&t->tasks, &exam, figure, &stopped, error)) return false;
+    if (t->tasks.count && !stopped) log_eval(t->log, t->progress.step, figure, t->tasks.count);
     return true;
 }
 
@@ -224,7 +217,7 @@ static bool between_steps(Trainer *t, bool last, Error *error) {
     const Config *c = &t->config;
     int64_t step = t->progress.step;
     if (!poll_save(t, false, error)) return false;
-    if ((every(c->eval_steps, step) || last) && !evaluate_sets(t, error)) return false;
+    if ((every(c->eval_steps, step) || last) && !evaluate_tasks(t, error)) return false;
     if ((every(c->sample_steps, step) || (last && c->sample_steps)) && !c->synthetic_data) print_sample(t);
     if (!every(c->save_steps, step) && !last) return true;
     if (!save(t, error) || (last && !poll_save(t, true, error))) return false;

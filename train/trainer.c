@@ -101,7 +101,9 @@ static bool open_log(Trainer *t, Error *error) {
 
 static bool open_weights(Trainer *t, const CommandLine *line, int *code, Error *error) {
     Session *s = &t->session;
-    if (!open_folder(t, line->fresh, code, error) || !setup_data(&t->data, &t->config, s->world, error)) return false;
+    if (!open_folder(t, line->fresh, code, error) || !setup_data(&t->data, &t->config, s->world, error) ||
+        !tasks_open(&t->tasks, &t->config, &t->data, s->world, error))
+        return false;
     count_steps(t);
     t->config_text = config_dump(&t->config, false);
     if (!load_weights(t, error)) return false;
@@ -129,6 +131,7 @@ void trainer_close(Trainer *t) {
     checkpoint_close(t->checkpoints);
     log_close(t->log);
     run_folder_close(&t->folder);
+    tasks_close(&t->tasks);
     setup_data_close(&t->data);
     session_close(&t->session);
     free(t->config_text);

@@ -5,11 +5,13 @@
 #include "train/run_folder.h"
 #include "train/session.h"
 #include "train/setup.h"
+#include "train/tasks.h"
 
 typedef struct {
     Config config;
     Session session;
     Data data;
+    Tasks tasks; /* evaluations */
     RunFolder folder;
     Log *log;                  /* rank 0 */
     Checkpointer *checkpoints; /* NULL: nothing is saved */

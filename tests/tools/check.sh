@@ -23,7 +23,7 @@ while IFS=, read -r field kind; do
     [[ $kind == single ]] || grep -qE "(->|\.)$field\b" <<<"$read_outside" && continue
     [[ $kind == must ]] && grep -qE "(->|\.)$field\b" <<<"$validate" && continue
     complain "configs/keys.def: nothing outside configs/ reads '$field'"
-done < <(awk -F', ' '/^(DATA_)?KEY\(/ {
+done < <(awk -F', ' '/^(DATA_|EVAL_)?KEY\(/ {
     field = $1; sub(/.*\(/, "", field)
     split($0, quoted, "\"") # path, default, range are 2, 4, 6
     single = quoted[6] == "0..0" || ($2 == "CHOICE" && quoted[6] !~ /\|/)
