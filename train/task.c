@@ -44,12 +44,19 @@ static bool loss_run(const Task *task, const Exam *exam, TaskResult *r, Error *e
     return true;
 }
 
+static bool needs_decoding(const Task *task, const Config *c, const Tokenizer *t, Error *error) {
+    (void)c, (void)t;
+    return fail(error, "%s: is answered by generating text, which this version does not evaluate", task->name);
+}
+
 static const struct {
     bool (*read_all)(const Task *, const Config *, const Tokenizer *, Error *);
     bool (*run)(const Task *, const Exam *, TaskResult *, Error *);
     bool scores, generates;
-} kinds[] = {
-    [TASK_LOSS] = {loss_check, loss_run, false, false}, [TASK_CHOICE] = {choice_check, choice_run, true, false}};
+} kinds[] = {[TASK_LOSS] = {loss_check, loss_run, false, false},
+             [TASK_CHOICE] = {choice_check, choice_run, true, false},
+             [TASK_ANSWER] = {needs_decoding, NULL, false, true},
+             [TASK_NEEDLE] = {needs_decoding, NULL, false, true}};
 
 bool task_check(const Task *task, const Config *c, const Tokenizer *t, Error *error) {
     return kinds[task->kind].read_all(task, c, t, error);
