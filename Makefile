@@ -24,11 +24,11 @@ LIBS    = $(MPI_LIBS) $(H5_LIBS) -ldnnl -lyaml -ljansson -lpcre2-8 -lutf8proc -l
 
 FOLDERS  = kernels kernels/ref kernels/cpu kernels/plan configs launch data model optim train
 LIB_SRC  = $(filter-out train/main.c,$(wildcard $(addsuffix /*.c,$(FOLDERS))))
-TEST_SRC = $(wildcard tests/*.c)
+TEST_SRC = $(wildcard tests/*.c) $(filter-out tests/fuzz/libfuzzer.c,$(wildcard tests/fuzz/*.c))
 LIB_OBJ  = $(LIB_SRC:%.c=$(BUILD)/%.o)
 TEST_OBJ = $(TEST_SRC:%.c=$(BUILD)/%.o)
-HEADERS  = $(wildcard $(addsuffix /*.h,$(FOLDERS)) tests/*.h)
-SOURCES  = train/main.c $(LIB_SRC) $(TEST_SRC) $(wildcard tests/*/*.c)
+HEADERS  = $(wildcard $(addsuffix /*.h,$(FOLDERS)) tests/*.h tests/*/*.h)
+SOURCES  = train/main.c $(LIB_SRC) $(wildcard tests/*.c tests/*/*.c)
 
 all: $(BUILD)/dsv2 $(BUILD)/tests/run
 
@@ -73,6 +73,25 @@ $(BUILD)/libdsv2.a: $(LIB_OBJ)
 	@rm -f $@
 	@$(AR) rcs $@ $^
 
+# Random bytes for every parser, FUZZ_SECONDS each (FUZZ=word picks some). Only parsers are built for it.
+FUZZ_SECONDS  ?= 60
+FUZZ_PACKAGES  = clang-14 libclang-rt-14-dev
+FUZZ_CC        = $(firstword $(foreach cc,clang-14 clang,$(shell command -v $(cc))))
+FUZZ_CFLAGS    = $(filter-out -fopenmp $(OPT_$(MODE)),$(CFLAGS)) -O1 -g -Wno-unknown-pragmas -fno-omit-frame-pointer \
+                 -fno-sanitize-recover=all
+FUZZ_SRC       = kernels/base.c kernels/tensor.c $(wildcard configs/*.c data/*.c tests/fuzz/*.c) train/manifest.c \
+                 train/commands.c
+FUZZ_OBJ       = $(FUZZ_SRC:%.c=build-fuzz/%.o)
+fuzz: setup
+	@launch/setup.sh $(FUZZ_PACKAGES)
+	@$(MAKE) --no-print-directory -j$(JOBS) build-fuzz/fuzz
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh build-fuzz/fuzz $(FUZZ)
+build-fuzz/fuzz: $(FUZZ_OBJ) $(BUILD)/libdsv2.a
+	$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS) -lgomp
+build-fuzz/%.o: %.c
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link,address,undefined -MMD -MP -c -o $@ $<
+
 bench: setup
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/dsv2
 	$(BUILD)/dsv2 bench
@@ -89,6 +108,6 @@ warnings: setup
 	    for f in $(SOURCES); do $$cc $(CFLAGS) -Werror -O1 -fsyntax-only $$f || exit 1; done; done
 
 clean:
-	rm -rf build build-asan $(BUILD)
-.PHONY: all setup demo test test-asan bench check warnings fault clean
--include $(LIB_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(BUILD)/train/main.d $(wildcard $(BUILD)/tests/fault/*.d)
+	rm -rf build build-asan build-fuzz $(BUILD)
+.PHONY: all setup demo test test-asan bench check warnings fault fuzz clean
+-include $(LIB_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(FUZZ_OBJ:.o=.d) $(BUILD)/train/main.d $(wildcard $(BUILD)/tests/fault/*.d)

@@ -37,10 +37,19 @@ void stop_job(int code, const char *format, ...) {
     abort();
 }
 
+/* Messages quote what a stranger wrote: it shall neither steer a terminal nor look like a line of ours. */
+static void make_one_line(char *text) {
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f) *text = *text == '\n' ? ' ' : '?';
+}
+
 bool fail(Error *error, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    if (error) vsnprintf(error->text, sizeof error->text, format, args);
+    if (error) {
+        vsnprintf(error->text, sizeof error->text, format, args);
+        make_one_line(error->text);
+    }
     va_end(args);
     return false;
 }

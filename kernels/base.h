@@ -29,7 +29,8 @@ typedef struct {
     char text[1024];
 } Error;
 
-/* Sets the message; always returns false, so that `return fail(error, ...)` reads well. */
+/* Sets the message, in one line without control characters; always returns false, so that `return fail(error, ...)`
+ * reads well. */
 bool fail(Error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 double clock_seconds(void); /* monotonic */

@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -77,6 +78,13 @@ static void test_bf16(void) {
     expect(changed == 0, "%d of 65536 values do not survive a round trip", changed);
 }
 
+static void test_fail(void) {
+    Error error;
+    expect(!fail(&error, "%s: %d", "a\x1b[2J\nb\x7f", 7), "fail is false");
+    expect(!strcmp(error.text, "a?[2J b?: 7"), "%s", error.text);
+    expect(!fail(NULL, "nobody listens"), "fail is false");
+}
+
 static void test_median(void) {
     double one[] = {3}, odd[] = {5, -1, 2}, even[] = {4, 1, 3, 2};
     expect(median(one, 1) == 3 && median(odd, 3) == 2 && median(even, 4) == 3, "median");
@@ -135,6 +143,7 @@ const TestCase base_tests[] = {
     {"random statistics", test_random_statistics},
     {"random streams differ", test_streams_differ},
     {"bf16 rounding", test_bf16},
+    {"a message is one line", test_fail},
     {"median", test_median},
     {"tensor views", test_tensor},
     {"arena", test_arena},

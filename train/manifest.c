@@ -39,18 +39,6 @@ static bool find_dtype(const char *name, Dtype *dtype) {
     return false;
 }
 
-static bool parse_shape(const char *text, ManifestDataset *d) {
-    long long a, b;
-    int used = 0;
-    if (sscanf(text, "%lldx%lld%n", &a, &b, &used) == 2 && !text[used]) {
-        *d = (ManifestDataset){.ndim = 2, .dim = {a, b}};
-        return a >= 0 && b >= 0;
-    }
-    if (sscanf(text, "%lld%n", &a, &used) != 1 || text[used]) return false;
-    *d = (ManifestDataset){.ndim = 1, .dim = {a}};
-    return a >= 0;
-}
-
 /* Words of a line, separated by one space each; -1 when there are more than `most`. */
 static int split_words(char *line, char *word[], int most) {
     int n = 0;
@@ -63,13 +51,22 @@ static int split_words(char *line, char *word[], int most) {
 }
 
 static bool parse_hash(const char *text, uint64_t *hash) {
-    int used = 0;
-    return strlen(text) == 16 && sscanf(text, "%16" SCNx64 "%n", hash, &used) == 1 && used == 16;
+    if (strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16) return false;
+    *hash = strtoull(text, NULL, 16);
+    return true;
 }
 static bool parse_count(const char *text, int64_t most, int64_t *count) {
-    char *end;
-    *count = strtoll(text, &end, 10);
-    return end != text && !*end && *count >= 0 && *count <= most;
+    size_t digits = strspn(text, "0123456789");
+    if (!digits || digits > 18 || text[digits]) return false; /* as many as always fit */
+    *count = strtoll(text, NULL, 10);
+    return *count <= most;
+}
+
+/* "3x4" or "7" */
+static bool parse_shape(char *text, ManifestDataset *d) {
+    char *cols = text, *rows = strsep(&cols, "x");
+    *d = (ManifestDataset){.ndim = cols ? 2 : 1};
+    return parse_count(rows, INT64_MAX, &d->dim[0]) && (!cols || parse_count(cols, INT64_MAX, &d->dim[1]));
 }
 
 static bool plain_name(const char *name) { /* of a file of ours, in the same folder */
