@@ -56,7 +56,8 @@ test: setup
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@BUILD=$(BUILD) tests/tools/all.sh $(TESTS)
 test-asan: setup
-	@$(MAKE) --no-print-directory -j$(JOBS) MODE=asan build-asan/tests/run
+	@$(MAKE) --no-print-directory -j$(JOBS) MODE=asan all
+	@ASAN_OPTIONS=detect_leaks=0 BUILD=build-asan python3 tests/hostile.py
 	@ASAN_OPTIONS=fast_unwind_on_malloc=0 LSAN_OPTIONS=suppressions=tests/tools/lsan.supp:print_suppressions=0 \
 	    build-asan/tests/run $(TESTS)
 

@@ -105,7 +105,7 @@ static bool is_plain_yaml(Reader *r, const yaml_event_t *event) {
                     "quotes when it starts with & or *",
                     at);
     if (tag)
-        return fail(r->error, "%s: tags (%s) are not read; write the plain value, or put it in quotes", at,
+        return fail(r->error, "%s: tags (%.60s) are not read; write the plain value, or put it in quotes", at,
                     (const char *)tag);
     return true;
 }

@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+"""hostile.py - what strangers may hand over: broken and hostile text, configurations, weights and shards. Each gets
+its exit code and one sentence that names the file; nothing crashes, nothing takes long or much memory."""
+import json
+import os
+import random
+import shutil
+import struct
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools"))
+from runs import ENV, ROOT, Rows, command, dsv2  # noqa: E402
+
+EXIT_USAGE, EXIT_INPUT = 2, 65
+MOST_SECONDS, MOST_MIB = 20, 256
+FIXTURE = os.path.join(ROOT, "tests/fixtures/tiny-lite")
+CONFIG = """
+model: {hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 1, kv_lora_rank: 8, qk_nope_head_dim: 4,
+        qk_rope_head_dim: 4, v_head_dim: 4, intermediate_size: 16}
+init: random
+output_dir: run
+threads: 1
+data: {text: {path: PATH}}
+mix: [text]
+sequence_length: 16
+global_batch_size: 1
+steps: 1
+"""
+
+MANY_BYTES = [b"a" * 1_000_000] * 100
+
+# name of the file, its bytes (or pieces of them), the line that is named
+TEXTS = [
+    ("overlong.jsonl", b'{"text":"good"}\n{"text":"b\xc0\xafd"}\n', 2),
+    ("surrogate.jsonl", b'{"text":"\xed\xa0\x80"}\n', 1),
+    ("half-surrogate.jsonl", b'{"text":"\\ud834"}\n', 1),
+    ("nul.jsonl", b'{"text":"good"}\n\n{"text":"b\x00d"}\n', 3),
+    ("escaped-nul.jsonl", b'{"text":"b\\u0000d"}\n', 1),
+    ("long-line.jsonl", [b'{"text":"', *MANY_BYTES, b'"}\n'], 1),
+    ("no-line.jsonl", MANY_BYTES, 1),
+    ("nested.jsonl", b'{"text":' + b"[" * 1_000_000 + b"\n", 1),
+    ("cut.jsonl", b'{"text":"a"}\n{"text":"b', 2),
+    ("array.jsonl", b'["text"]\n', 1),
+    ("no-field.jsonl", b'{"txt":"a"}\n', 1),
+    ("twice.jsonl", b'{"text":"a","text":"b"}\n', 1),
+    ("nul.txt", b"one\ntwo\x00\n", 2),
+    ("latin1.txt", b"caf\xe9 au lait", 1),
+    ("binary.txt", bytes(range(256)) * 4000, 1),
+]
+TAKEN = [
+    ("letter.txt", b"a" * 1_000_000),
+    ("spaces.txt", b" " * 1_000_000),
+    ("no-newline.jsonl", b'{"text":"a"}\n{"text":"b"}'),
+    ("crlf.jsonl", b'\xef\xbb\xbf{"text":"a"}\r\n\r\n{"text":"b"}\r\n'),
+    ("deep.jsonl", b'{"text":"a","x":' + b'{"a":' * 1900 + b"1" + b"}" * 1900 + b"}\n"),
+    ("many-keys.jsonl", json.dumps({"text": "a", **{"k%d" % i: i for i in range(100000)}}).encode()),
+]
+CONFIGS = [
+    ("laughs.yaml", "a: &a [x, x]\n" + "".join("k%d: [*a, *a]\n" % i for i in range(100))),
+    ("brackets.yaml", "[" * 100000),
+    ("braces.yaml", "{" * 100000),
+    ("dashes.yaml", "- " * 500000),
+    ("questions.yaml", "? " * 300000),
+    ("keys.yaml", "".join("k%d: 1\n" % i for i in range(90000))),
+    ("sets.yaml", "data: {" + ", ".join("s%d: {path: x}" % i for i in range(20000)) + "}\n"),
+    ("value.yaml", 'steps: "' + "1" * 900000 + '"\n'),
+    ("large.yaml", "# " + "a" * 1048576),
+    ("tag.yaml", "steps: " + "!" * 1000000),
+    ("nul.yaml", "steps: 1\0"),
+    ("escape.yaml", '"\\e[2J\\n": 1\n'),
+]
+
+
+def run(words, cwd):
+    """Exit code, what was said as errors, seconds and MiB of one run."""
+    begin = time.time()
+    with subprocess.Popen(command(words), cwd=cwd, env=ENV, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE) as job:
+        text = job.stderr.read()
+        _, status, usage = os.wait4(job.pid, 0)
+        job.returncode = os.waitstatus_to_exitcode(status)
+    return job.returncode, text, time.time() - begin, usage.ru_maxrss // 1024
+
+
+def judge(rows, what, words, cwd, code, sentence):
+    """A row: the exit code, and the last line names what it should."""
+    got, text, seconds, mib = run(words, cwd)
+    lines = text.decode("utf-8", "replace").strip().split("\n")
+    plain = not any(c < 0x20 and c != 0x0A for c in text)
+    ok = got == code and sentence in lines[-1] and plain and seconds < MOST_SECONDS and mib < MOST_MIB
+    rows.row(ok, what, "exit %d, %.1f s, %d MiB: %s" % (got, seconds, mib, lines[-1][:120]))
+
+
+def write(cwd, name, data):
+    path = os.path.join(cwd, name)
+    with open(path, "wb") as f:
+        for piece in data if isinstance(data, list) else [data]:
+            f.write(piece if isinstance(piece, bytes) else piece.encode())
+    return path
+
+
+def texts(rows, cwd):
+    write(cwd, "a.yaml", CONFIG)
+    for name, data, line in TEXTS:
+        path = write(cwd, name, data)
+        judge(rows, name, ["prepare", "a.yaml", "data.text.path=" + name], cwd, EXIT_INPUT, "%s:%d: " % (name, line))
+        os.remove(path)
+    for name, data in TAKEN:
+        write(cwd, name, data)
+        judge(rows, name, ["prepare", "a.yaml", "data.text.path=" + name], cwd, 0, "")
+    left = [name for name in os.listdir(os.path.join(cwd, "run/data")) if name.startswith(".tmp")]
+    rows.row(not left, "nothing half-made is left", str(left))
+
+
+def configs(rows, cwd):
+    for name, text in CONFIGS:
+        write(cwd, name, text)
+        judge(rows, name, ["train", name], cwd, EXIT_USAGE, name)
+
+
+def weights(rows, cwd):
+    """A folder as published, with one thing wrong in it."""
+    with open(os.path.join(FIXTURE, "model.safetensors"), "rb") as f:
+        good = f.read()
+    header = struct.unpack("<Q", good[:8])[0]
+    nan = b"\x00\x00\xc0\x7f" * ((len(good) - 8 - header) // 4)
+    files = [("cut", good[:5000]), ("short", good[:7]), ("length", struct.pack("<Q", 1 << 63) + good[8:]),
+             ("tail", good + b"x"), ("hole", good[:-4]), ("nan", good[:8 + header] + nan),
+             ("nested", struct.pack("<Q", 100000) + b'{"a":' + b"[" * 99995), ("empty", b"")]
+    for name, data in files:
+        folder = os.path.join(cwd, name)
+        os.makedirs(folder)
+        shutil.copy(os.path.join(FIXTURE, "config.json"), folder)
+        write(folder, "model.safetensors", data)
+        judge(rows, name + "/model.safetensors", ["generate", name, "x"], cwd, EXIT_INPUT, name + "/model.safetensors")
+
+
+def shards(rows, cwd, times=60):
+    """A shard with bytes changed: an answer or a refusal, whatever the bytes."""
+    seed = int(os.environ.get("SEED", random.SystemRandom().randrange(10**6)))
+    dice = random.Random(seed)
+    write(cwd, "small.txt", b"In the beginning " * 100)
+    dsv2(["prepare", "a.yaml", "data.text.path=small.txt", "output_dir=small"], 1, cwd)
+    folder = os.path.join(cwd, "small/data")
+    with open(os.path.join(folder, next(n for n in os.listdir(folder) if n.startswith("text-")), "train.h5"), "rb") as f:
+        good = f.read()
+    codes = {}
+    for _ in range(times):
+        data = bytearray(good)
+        for _ in range(dice.choice([1, 1, 2, 8])):
+            data[dice.randrange(min(len(data), 3000))] = dice.choice([0, 255, dice.randrange(256)])
+        write(cwd, "changed.h5", bytes(data))
+        code = run(["inspect", "changed.h5"], cwd)[0]
+        codes[code] = codes.get(code, 0) + 1
+    rows.row(set(codes) <= {0, EXIT_INPUT} and EXIT_INPUT in codes, "changed shards (SEED=%d)" % seed, str(codes))
+
+
+def main():
+    rows = Rows("hostile")
+    cwd = rows.new_folder("files")
+    texts(rows, cwd)
+    configs(rows, cwd)
+    weights(rows, cwd)
+    shards(rows, cwd)
+    rows.end()
+
+
+if __name__ == "__main__":
+    main()
