@@ -36,7 +36,7 @@ static void compute(Comm *world, void *own) {
 }
 
 void eval_on_ranks(int ranks, int ep, EvalBody body, void *own) {
-    static const char *const key[] = {"model.vocab_size=258", "sequence_length=48", "backend=ref", "steps=1"};
+    static const char *const key[] = {"model.vocab_size=258", "sequence_length=48", "backend=ref"};
     Job job = {.body = body, .own = own};
     Error error = {0};
     small_config(&job.config, key, 4, ranks, ep);
@@ -165,7 +165,7 @@ static void evaluate_text(Engine *e, void *own) {
     TextJob *job = own;
     Error error = {0};
     Tokenizer *t = tokenizer_open("bytes", &error);
-    expect(evaluate_shard(&job->result[e->run.mesh.world->rank], e, job->path, t, &error), "%s", error.text);
+    expect(evaluate_shard(&job->result[e->run.mesh.world->rank], e, job->path, t, 0, &error), "%s", error.text);
     tokenizer_close(t);
 }
 
@@ -236,11 +236,11 @@ static void refuse_text(Engine *e, void *own) {
         info.tokenizer_hash = cases[i].hash ? cases[i].hash : tokenizer_hash(t);
         const char *path = test_path("other.h5");
         check(tokens_write(path, (int32_t[]){1, 2, 3}, (int64_t[]){0, 3}, 1, &info, &error), "%s", error.text);
-        expect_message(evaluate_shard(&v, e, path, t, &error), &error, cases[i].words, path);
+        expect_message(evaluate_shard(&v, e, path, t, 0, &error), &error, cases[i].words, path);
     }
     const char *path = make_shard("one.h5", (int32_t[]){1}, 1);
-    expect_message(evaluate_shard(&v, e, path, t, &error), &error, "one token alone", path);
-    expect_message(evaluate_shard(&v, e, "gone.h5", t, &error), &error, "gone.h5", "no file");
+    expect_message(evaluate_shard(&v, e, path, t, 0, &error), &error, "one token alone", path);
+    expect_message(evaluate_shard(&v, e, "gone.h5", t, 0, &error), &error, "gone.h5", "no file");
     tokenizer_close(t);
 }
 
@@ -251,6 +251,8 @@ static void refused_texts(void) { eval_on_ranks(1, 1, refuse_text, NULL); }
 static const char choices_text[] = "{\"question\":\"a\",\"choices\":[\"x\",\"yy\",\"zzzz\"],\"answer\":\"yy\"}\n"
                                    "{\"question\":\"b\",\"choices\":[\"no\",\"y\\u00e9s\"],\"answer\":1}\n"
                                    "{\"question\":\"c\",\"choices\":[\"A\",\"B\",\"CCC\"],\"answer\":\"C\"}\n";
+
+static const Config usual;
 
 typedef struct {
     Task task;
@@ -293,7 +295,7 @@ static void choose_by_logits(Engine *e, void *own) {
 }
 
 static void multiple_choice(void) {
-    ChoiceJob one = {.task = {.name = "test", .kind = TASK_CHOICE}}, four;
+    ChoiceJob one = {.task = {.name = "test", .kind = TASK_CHOICE, .config = &usual}}, four;
     TaskResult by_hand = {0};
     const char *file = test_file("choice.jsonl", choices_text, (int64_t)sizeof choices_text - 1);
     strcpy(one.task.path, file);
@@ -313,7 +315,7 @@ static void multiple_choice(void) {
 /* A prompt that is too long loses its beginning; a choice that is too long is refused. */
 static void long_choices(void) {
     char text[512];
-    ChoiceJob job = {.task = {.name = "test", .kind = TASK_CHOICE}};
+    ChoiceJob job = {.task = {.name = "test", .kind = TASK_CHOICE, .config = &usual}};
     int n = snprintf(text, sizeof text, "{\"question\":\"%060d\",\"choices\":[\"x\",\"y\"],\"answer\":\"x\"}\n", 0);
     strcpy(job.task.path, test_file("long.jsonl", text, n));
     eval_on_ranks(1, 1, run_choice, &job);

@@ -20,8 +20,10 @@ typedef struct {
     Session session;
     Tokenizer *tokenizer;
     ModelPath model;
-    Task task[COMMAND_INPUTS];
+    Task *task;
     int tasks;
+    Config *named[COMMAND_INPUTS]; /* configs among the inputs; their tasks borrow them */
+    int n_named;
     char folder[PATH_MAX]; /* of shards made here, "" = none */
     const char *out;
     char items[PATH_MAX]; /* where the lines of -o are written until they are whole */
@@ -41,16 +43,56 @@ static bool configure(Eval *v, const CommandLine *line, Error *error) {
     return ok;
 }
 
+static Task *add_task(Eval *v) {
+    v->task = must_realloc(v->task, v->tasks + 1, sizeof *v->task);
+    return &v->task[v->tasks++];
+}
+
+/* What the command line says counts for all inputs. */
+static void take_settings(Config *c, const Config *line) {
+    if (!strcmp(config_origin(line, "eval_tokens"), "cli")) c->eval_tokens = line->eval_tokens;
+    if (!strcmp(config_origin(line, "eval_shots"), "cli")) c->eval_shots = line->eval_shots;
+    if (!strcmp(config_origin(line, "eval_needles"), "cli")) c->eval_needles = line->eval_needles;
+    if (!strcmp(config_origin(line, "eval_answer_tokens"), "cli")) c->eval_answer_tokens = line->eval_answer_tokens;
+    if (!strcmp(config_origin(line, "eval_ignore_case"), "cli")) c->eval_ignore_case = line->eval_ignore_case;
+}
+
+/* What a config evaluates while it trains: what its sets hold out, and what stands under `eval:`. */
+static bool add_config(Eval *v, const char *file, Error *error) {
+    char *warnings = NULL;
+    Config *c = v->named[v->n_named++] = must_alloc(1, sizeof *c);
+    bool ok = config_load(c, file, NULL, 0, 0, &warnings, error);
+    free(warnings); /* they are about training */
+    if (!ok) return false;
+    take_settings(c, &v->config);
+    int before = v->tasks;
+    for (int i = 0; i < c->n_data; i++)
+        if (c->data[i].validation > 0 || !strcmp(c->data[i].format, "tokens"))
+            *add_task(v) =
+                (Task){.name = c->data[i].name, .kind = TASK_LOSS, .text = c->data[i], .held_out = true, .config = c};
+    for (int i = 0; i < c->n_eval; i++) task_of_set(add_task(v), c, &c->eval[i]);
+    return v->tasks > before || fail(error, "%s: has no eval, and no data set with validation", file);
+}
+
+static bool is_config(const char *word) {
+    const char *dot = strrchr(word, '.');
+    return dot && (!strcmp(dot, ".yaml") || !strcmp(dot, ".yml"));
+}
+
 static bool find_tasks(Eval *v, const CommandLine *line, Error *error) {
-    for (int i = 1; i < line->n_input; i++)
-        if (!task_of_word(&v->task[v->tasks++], &v->config, line->input[i], error)) return false;
+    for (int i = 1; i < line->n_input; i++) {
+        const char *word = line->input[i];
+        if (is_config(word) ? !add_config(v, word, error) : !task_of_word(add_task(v), &v->config, word, error))
+            return false;
+    }
     return true;
 }
 
 static EngineUse use_of(const Eval *v, int ranks) {
     const Config *c = &v->config;
     int64_t micro = max_i64(min_i64(c->micro_batch_size, 8), 1);
-    EngineUse use = {.sequence_length = c->sequence_length, .micro = micro, .sequences = micro * ranks};
+    EngineUse use = {
+        .sequence_length = c->sequence_length, .micro = micro, .sequences = micro * ranks, .logits_rows = 1};
     for (int i = 0; i < v->tasks; i++) task_use(v->task[i].kind, c, &use);
     return use;
 }
@@ -71,16 +113,24 @@ static bool open_items(Eval *v, Error *error) {
     return v->exam.items || fail(error, "%s: cannot create: %s", v->items, strerror(errno));
 }
 
+static bool is_empty(const Task *task) { return task->held_out && !*task->path; }
+
+/* Texts of a config have their place, where training finds them too. */
+static bool prepare_task(Eval *v, Task *task, Error *error) {
+    char *own = *task->config->file ? setup_data_folder(task->config) : NULL;
+    bool ok = task_prepare(task, v->tokenizer, own ? own : v->folder, error);
+    free(own);
+    return ok && (is_empty(task) || task_check(task, &v->config, v->tokenizer, error));
+}
+
 /* Rank 0 reads what is asked; the others are told where the shards are. */
 static bool prepare(Eval *v, Error *error) {
     Comm *world = v->session.world;
     bool ok = true, texts = false;
-    for (int i = 0; i < v->tasks; i++) texts |= v->task[i].text.path != NULL;
+    for (int i = 0; i < v->tasks; i++) texts |= v->task[i].text.path && !*v->task[i].config->file;
     if (world->rank == 0) {
         ok = (!texts || make_folder(v, error)) && (!v->out || open_items(v, error));
-        for (int i = 0; ok && i < v->tasks; i++)
-            ok = task_prepare(&v->task[i], v->tokenizer, v->folder, error) &&
-                 task_check(&v->task[i], &v->config, v->tokenizer, error);
+        for (int i = 0; ok && i < v->tasks; i++) ok = prepare_task(v, &v->task[i], error);
     }
     if (!agree(world, ok, error)) return false;
     for (int i = 0; i < v->tasks; i++)
@@ -106,9 +156,23 @@ static void print_questions(const Task *task, const TaskResult *r) {
         print_share("normalised", r->accuracy, r->items);
         print_share("plain", r->plain, r->items);
     } else {
-        print_share("exact match", r->accuracy, r->items);
+        print_share(task->kind == TASK_ANSWER ? "exact match" : "numbers found", r->accuracy, r->items);
     }
-    printf("%s questions, %lld shots, ", format_commas(items, r->items), (long long)task->shots);
+    printf("%s questions, ", format_commas(items, r->items));
+    if (task->kind != TASK_NEEDLE) printf("%lld shots, ", (long long)task->shots);
+}
+
+/* Rows are lengths, columns depths. */
+static void print_needles(const NeedleTable *t) {
+    printf("%10s", "tokens");
+    for (int d = 0; d < HAYSTACK_DEPTHS; d++) printf("%7d%%", 100 * d / (HAYSTACK_DEPTHS - 1));
+    puts(" deep");
+    for (int l = 0; l < t->lengths; l++) {
+        printf("%10lld", (long long)t->length[l]);
+        for (int d = 0; d < HAYSTACK_DEPTHS; d++)
+            printf("%4lld/%-3lld", (long long)t->found[l][d], (long long)t->each);
+        puts(" found");
+    }
 }
 
 static void print_result(const Task *task, const TaskResult *r, const Config *c) {
@@ -118,6 +182,7 @@ static void print_result(const Task *task, const TaskResult *r, const Config *c)
     else
         print_questions(task, r);
     printf("%.0f tokens/s%s\n", (double)r->tokens / r->seconds, r->stopped ? " (stopped: of a part)" : "");
+    if (task->kind == TASK_NEEDLE) print_needles(&r->needle);
     task_warn(task, r, c);
 }
 
@@ -137,6 +202,7 @@ static int run_tasks(Eval *v, Error *error) {
     v->exam.tokenizer = v->tokenizer;
     for (int i = 0; i < v->tasks && code != EXIT_RETRY; i++) {
         TaskResult r;
+        if (is_empty(&v->task[i])) continue;
         if (!task_run(&v->task[i], &v->exam, &r, error)) return EXIT_INPUT;
         if (base_rank == 0) print_result(&v->task[i], &r, &v->config);
         if (!r.finite) code = EXIT_NUMERIC;
@@ -163,6 +229,11 @@ static void close_all(Eval *v) {
     }
     session_close(&v->session);
     if (v->tokenizer) tokenizer_close(v->tokenizer);
+    for (int i = 0; i < v->n_named; i++) {
+        config_free(v->named[i]);
+        free(v->named[i]);
+    }
+    free(v->task);
     config_free(&v->config);
 }
 

@@ -34,8 +34,7 @@ double evaluation_bits_per_byte(const Evaluation *v) {
     return v->bytes ? v->loss * (double)v->tokens / M_LN2 / (double)v->bytes : NAN;
 }
 
-static bool evaluate(Evaluation *v, Engine *e, Source *s, Error *error) {
-    int64_t limit = s->config->eval_tokens;
+static bool evaluate(Evaluation *v, Engine *e, Source *s, int64_t limit, Error *error) {
     int64_t n = eval_sequences(s->shard, e->use.sequence_length), batch = e->use.sequences;
     double sum = 0, begin = clock_seconds();
     if (limit > 0) n = min_i64(n, max_i64(limit / e->use.sequence_length, 1));
@@ -64,14 +63,15 @@ bool evaluation_fits(const TokenShard *shard, const Config *c, const Tokenizer *
                 (long long)info->vocab_size, (long long)c->vocab_size);
 }
 
-bool evaluate_shard(Evaluation *v, Engine *e, const char *shard, const Tokenizer *tokenizer, Error *error) {
+bool evaluate_shard(Evaluation *v, Engine *e, const char *shard, const Tokenizer *tokenizer, int64_t limit,
+                    Error *error) {
     Source s = {
         .config = e->run.config, .tokenizer = tokenizer, .text = must_alloc(tokenizer_max_bytes(tokenizer), 1)};
     *v = (Evaluation){0};
     s.shard = tokens_open(shard, error);
     bool ok = agree(e->run.mesh.world, s.shard && evaluation_fits(s.shard, s.config, tokenizer, error), error);
     watchdog_section("eval", 600);
-    ok = ok && evaluate(v, e, &s, error);
+    ok = ok && evaluate(v, e, &s, limit, error);
     if (s.shard) tokens_close(s.shard);
     free(s.text);
     return ok;

@@ -11,9 +11,9 @@ typedef struct {
     bool stopped; /* by a signal, on any rank: the figures are of a part */
 } Evaluation;
 
-/* Collective. Every token but the first is scored, given those before it in its window of sequence_length; with
- * eval_tokens only so many. The shard was made with this tokenizer, or it is refused. */
-bool evaluate_shard(Evaluation *, Engine *, const char *shard, const Tokenizer *, Error *);
+/* Collective. Every token but the first is scored, given those before it in its window of sequence_length. limit: tokens
+ * at most, 0 = all. The shard was made with this tokenizer, or it is refused. */
+bool evaluate_shard(Evaluation *, Engine *, const char *shard, const Tokenizer *, int64_t limit, Error *);
 /* Whether a model with this config and tokenizer can be evaluated on a shard. */
 bool evaluation_fits(const TokenShard *, const Config *, const Tokenizer *, Error *);
 /* The loss in bits, spread over the bytes of text; NaN when there are none. */

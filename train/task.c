@@ -30,7 +30,8 @@ static bool loss_check(const Task *task, const Config *c, const Tokenizer *t, Er
 
 static bool loss_run(const Task *task, const Exam *exam, TaskResult *r, Error *error) {
     Evaluation v;
-    if (!evaluate_shard(&v, exam->engine, task->path, exam->tokenizer, error)) return false;
+    if (!evaluate_shard(&v, exam->engine, task->path, exam->tokenizer, task->config->eval_tokens, error))
+        return false;
     r->loss = v.loss;
     r->bits_per_byte = evaluation_bits_per_byte(&v);
     r->items = r->tokens = v.tokens;
@@ -68,8 +69,8 @@ bool task_run(const Task *task, const Exam *exam, TaskResult *r, Error *error) {
 }
 
 void task_use(TaskKind kind, const Config *c, EngineUse *use) {
-    (void)c;
     use->scores |= kinds[kind].scores;
+    (void)c;
 }
 
 TaskKind task_kind(const char *format) {

@@ -8,6 +8,7 @@
 
 #include "data/tokenizer.h"
 #include "train/engine.h"
+#include "train/haystack.h"
 
 #include <jansson.h>
 
@@ -19,14 +20,15 @@ typedef struct {
     char path[PATH_MAX]; /* shard; JSONL; text that the needles are hidden in, "" = sentences made here */
     int64_t shots;
     DataSet text;         /* becomes the shard; a path of NULL: it is there already */
-    const Config *config; /* that the text is prepared by */
+    bool held_out;        /* only what is held out of the text is evaluated; path "" when nothing is */
+    const Config *config; /* that asks for it: its eval_* keys, and how the text is prepared */
 } Task;
 
-enum { NEEDLE_LENGTHS = 4, NEEDLE_DEPTHS = 5 };
+enum { NEEDLE_LENGTHS = 4 };
 typedef struct {
     int64_t length[NEEDLE_LENGTHS]; /* tokens of prompt and answer */
     int lengths;
-    int64_t each, found[NEEDLE_LENGTHS][NEEDLE_DEPTHS]; /* of `each` at every length and depth */
+    int64_t each, found[NEEDLE_LENGTHS][HAYSTACK_DEPTHS]; /* of `each` at every length and depth */
 } NeedleTable;
 
 typedef struct {
@@ -76,5 +78,6 @@ bool choice_check(const Task *, const Config *, const Tokenizer *, Error *);
 bool choice_run(const Task *, const Exam *, TaskResult *, Error *);
 bool answer_check(const Task *, const Config *, const Tokenizer *, Error *);
 bool answer_run(const Task *, const Exam *, TaskResult *, Error *);
+bool answer_matches(const char *reply, const char *right, bool ignore_case); /* exposed for tests */
 bool needle_check(const Task *, const Config *, const Tokenizer *, Error *);
 bool needle_run(const Task *, const Exam *, TaskResult *, Error *);

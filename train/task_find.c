@@ -41,18 +41,36 @@ static bool find_lines(Task *task, const Config *c, const char *path, Error *err
     return true;
 }
 
-bool task_of_word(Task *task, const Config *c, const char *word, Error *error) {
-    *task = (Task){.name = word, .config = c};
-    if (!find_shard(task, word)) return find_lines(task, c, word, error);
-    task->kind = TASK_LOSS;
+/* "needle" or "needle:TEXT"; a file of that name comes first. */
+static bool find_needle(Task *task, const char *word) {
+    static const char needle[] = "needle";
+    size_t n = strlen(needle);
+    if (strncmp(word, needle, n) || (word[n] && word[n] != ':') || disk_exists(word)) return false;
+    disk_path(task->path, "%s", word[n] ? word + n + 1 : "");
     return true;
+}
+
+static bool is_there(const char *pattern) {
+    glob_t found = {0};
+    bool there = disk_exists(pattern) || !glob(pattern, 0, NULL, &found);
+    globfree(&found);
+    return there;
+}
+
+bool task_of_word(Task *task, const Config *c, const char *word, Error *error) {
+    *task = (Task){.name = word, .config = c, .kind = TASK_NEEDLE};
+    if (find_needle(task, word)) return true;
+    task->kind = TASK_LOSS;
+    if (find_shard(task, word)) return true;
+    if (!is_there(word)) return fail(error, "%s: there is no such file, folder or prepared set", word);
+    return find_lines(task, c, word, error);
 }
 
 void task_of_set(Task *task, const Config *c, const EvalSet *set) {
     *task = (Task){.name = set->name, .config = c, .kind = task_kind(set->format)};
     const char *slash = set->path[0] == '/' ? NULL : strrchr(c->file, '/');
     disk_path(task->path, "%.*s%s", slash ? (int)(slash + 1 - c->file) : 0, c->file, set->path);
-    if (!disk_exists(task->path)) disk_path(task->path, "%s", set->path);
+    if (!*set->path || !disk_exists(task->path)) disk_path(task->path, "%s", set->path);
     if (task->kind == TASK_LOSS)
         task->text = (DataSet){.name = set->name, .path = set->path, .format = "text", .field = "text"};
     if (task->kind == TASK_CHOICE || task->kind == TASK_ANSWER)
@@ -63,6 +81,6 @@ bool task_prepare(Task *task, const Tokenizer *t, const char *folder, Error *err
     Prepared p;
     if (!task->text.path) return true;
     if (!prepare_set(&p, task->config, &task->text, t, folder, error)) return false;
-    disk_path(task->path, "%s", p.validation[0] ? p.validation : p.train);
+    disk_path(task->path, "%s", p.validation[0] || task->held_out ? p.validation : p.train);
     return true;
 }
