@@ -138,6 +138,9 @@ static bool load_here(Comm *world, const Layout *l, const char *path, int64_t st
     bool ok = checkpoint_load(path, &got.params, &got.run, &p, &error);
     if (!ok) printf("  rank %d: %s\n", world->rank, error.text);
     bool same = state_hash(&got) == state_hash(&want);
+    set_all(&got, step + 60);
+    ok = ok && checkpoint_load_verified(path, &got.params, &got.run, &p, &error);
+    same = same && state_hash(&got) == state_hash(&want);
     if (ok && !same) printf("  rank %d of %d, ep %d, %s: other values\n", world->rank, l->ranks, l->ep, l->dtype);
     ok = ok && same && p.step == step && p.tokens == 900 && p.sequences == 90 && p.adam_step == 8 && p.seed == 5 &&
          p.skipped == 1 && p.skipped_in_a_row == 2;

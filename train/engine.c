@@ -53,6 +53,15 @@ static void read_balance(Engine *e, StepResult *result) {
     free(sums);
 }
 
+/* A NaN without the sign that some carry: people read it. */
+static double plain_nan(double value) { return isnan(value) ? NAN : value; }
+
+static double read_loss(Engine *e) {
+    double loss = model_read_loss(&e->model, &e->run);
+    comm_reduce_f64(e->run.mesh.axis[AXIS_DP], &loss, 1, REDUCE_SUM);
+    return plain_nan(loss);
+}
+
 StepResult engine_gradients(Engine *e) {
     StepResult result = {0};
     e->run.training = true;
@@ -65,13 +74,10 @@ StepResult engine_gradients(Engine *e) {
     e->run.training = false;
     params_complete_gradients(&e->model.params, &e->run);
     grads_sync(&e->model.params, &e->run);
-    result.loss = model_read_loss(&e->model, &e->run);
-    comm_reduce_f64(e->run.mesh.axis[AXIS_DP], &result.loss, 1, REDUCE_SUM);
+    result.loss = read_loss(e);
     if (e->model.moe_layers) read_balance(e, &result);
-    result.grad_norm = grads_norm(&e->model.params, e->norm_sum, &e->run);
+    result.grad_norm = plain_nan(grads_norm(&e->model.params, e->norm_sum, &e->run));
     result.finite = isfinite(result.loss) && isfinite(result.grad_norm);
-    if (isnan(result.loss)) result.loss = NAN; /* without the sign that some of them carry */
-    if (isnan(result.grad_norm)) result.grad_norm = NAN;
     return result;
 }
 
@@ -90,9 +96,7 @@ double engine_evaluate(Engine *e) {
         model_loss(&e->model, &e->acts, none, none, &b, &e->run);
         model_forget(&e->acts, &e->run);
     }
-    double mean = model_read_loss(&e->model, &e->run);
-    comm_reduce_f64(e->run.mesh.axis[AXIS_DP], &mean, 1, REDUCE_SUM);
-    return mean * (double)e->data.global_tokens;
+    return read_loss(e) * (double)e->data.global_tokens;
 }
 
 void engine_score(Engine *e, double *to) {
