@@ -349,5 +349,10 @@ const TestCase eval_tests[] = {
     {"shots", eval_shots_text},
     {"tokens that cover a text", eval_cover},
     {"what a path stands for", eval_words},
+    {"when an answer is right", eval_matches},
+    {"replies as JSON", eval_reply_json},
+    {"numbers in haystacks", eval_haystacks},
+    {"generated answers by hand", eval_answers},
+    {"prompts that leave no room", eval_long_prompts},
     {0},
 };

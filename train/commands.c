@@ -48,18 +48,24 @@ const Command commands[] = {
      "Exit codes: 0 done, 2 usage or config, 65 bad input, 70 NaN or infinity, 74 disk, 75 try again.\n",
      check_config},
     {"eval", command_eval, RANKS_MPI, TAKES_KEYS | TAKES_OUT, 2, COMMAND_INPUTS, "MODEL DATA ...",
-     "loss on texts, questions answered right",
-     "MODEL is a Hugging Face folder, a run folder (its newest checkpoint) or a checkpoint. A line for each DATA:\n"
-     "  text       what a data set's path can be: a file, folder or glob, plain or .jsonl with the field text; or shards\n"
-     "             made by prepare (their folder, FOLDER/train, FOLDER/validation). Loss and perplexity a token, and the\n"
-     "             loss in bits over the bytes that the scored tokens decode to. Special tokens are scored, without bytes.\n"
-     "  choice     .jsonl with question, choices and answer (its text, its letter, or its number from 0). Each choice is\n"
-     "             put behind the prompt; normalised takes the one of highest log-likelihood a byte of the choice, plain\n"
-     "             the one of highest log-likelihood. (+-) is the standard error.\n"
-     "The prompt is `Question: ...` and `Answer:` on two lines; a space and the choice follow, and are what is scored.\n"
-     "Before it stand eval_shots questions with their answers in the same form, a blank line after each: the first of the\n"
-     "file other than the one asked. A prompt longer than sequence_length loses its beginning, and that is said.\n"
-     "Texts are prepared in TMPDIR (on several machines: one that all of them see). -o writes a line of JSON a question.\n",
+     "loss on texts, questions answered right, numbers found in long texts",
+     "MODEL is a Hugging Face folder, a run folder (its newest checkpoint) or a checkpoint. Each DATA gives a line:\n"
+     "  text      what a data set's path can be: a file, folder or glob, plain or .jsonl with the field text; or shards\n"
+     "            made by prepare (their folder, FOLDER/train, FOLDER/validation). Loss and perplexity a token, and the\n"
+     "            loss in bits over the bytes that the scored tokens decode to (special tokens are scored and have none).\n"
+     "  choice    .jsonl with question, choices and answer (its text, its letter, or its number from 0). Every choice is\n"
+     "            put behind the prompt; normalised takes the one of highest log-likelihood a byte of the choice, plain\n"
+     "            the one of highest log-likelihood.\n"
+     "  answer    .jsonl with question and answer (or a list of right ones). What the model says behind the prompt, word\n"
+     "            for word the likeliest, up to the end of the line or eval_answer_tokens, must equal it but for space\n"
+     "            around it (and case, with eval_ignore_case).\n"
+     "  needle    or needle:FILE. Numbers hidden in sentences made here, or in the text of FILE: eval_needles at every\n"
+     "            depth, in contexts of sequence_length tokens, half, a quarter and an eighth.\n"
+     "  CONFIG    what a .yaml trains beside: the held-out part of its data sets, and what stands under eval:.\n"
+     "The prompt is `Question: ...` and, on the next line, `Answer:`; a space and the answer follow. Before it stand\n"
+     "eval_shots solved questions in the same form, a blank line after each: the first of the file other than the one\n"
+     "asked. A prompt that does not fit sequence_length loses its beginning, and that is said. (+-) is a standard error.\n"
+     "-o writes a line of JSON a question. Texts are prepared in TMPDIR (on several machines: one that all of them see).\n",
      check_first_file},
     {"generate", command_generate, RANKS_MPI, TAKES_KEYS, 1, 2, "MODEL [PROMPT]", "text from a model",
      "Continues PROMPT (none: the beginning of a document; after -- it may look like a setting or an option).\n"
@@ -105,7 +111,7 @@ typedef struct {
 } Option;
 
 static const Option options[] = {
-    {"-o", " -o OUT", "a file or folder to write", TAKES_OUT, offsetof(CommandLine, out)},
+    {"-o", " [-o OUT]", "a file or folder to write", TAKES_OUT, offsetof(CommandLine, out)},
     {"--dry-run", " [--dry-run]", NULL, TAKES_DRY_RUN, offsetof(CommandLine, dry_run)},
     {"--fresh", " [--fresh]", NULL, TAKES_FRESH, offsetof(CommandLine, fresh)},
     {"--markdown", " [--markdown]", NULL, TAKES_MARKDOWN, offsetof(CommandLine, markdown)},

@@ -17,7 +17,7 @@ EngineUse engine_use_training(const Config *c) {
                      .sequences = c->global_batch_size,
                      .saves = optimizer,
                      .logits_rows = 1};
-    for (int i = 0; i < c->n_eval; i++) task_use(task_kind(c->eval[i].format), c, &use);
+    for (int i = 0; i < c->n_eval; i++) task_use(task_kind(c->eval[i].format), &use);
     return use;
 }
 

@@ -58,20 +58,23 @@ static void take_settings(Config *c, const Config *line) {
 }
 
 /* What a config evaluates while it trains: what its sets hold out, and what stands under `eval:`. */
-static bool add_config(Eval *v, const char *file, Error *error) {
+static bool add_config(Eval *v, const char *file, int *code, Error *error) {
     char *warnings = NULL;
     Config *c = v->named[v->n_named++] = must_alloc(1, sizeof *c);
+    int before = v->tasks;
+    *code = EXIT_USAGE;
     bool ok = config_load(c, file, NULL, 0, 0, &warnings, error);
     free(warnings); /* they are about training */
     if (!ok) return false;
     take_settings(c, &v->config);
-    int before = v->tasks;
     for (int i = 0; i < c->n_data; i++)
         if (c->data[i].validation > 0 || !strcmp(c->data[i].format, "tokens"))
             *add_task(v) =
                 (Task){.name = c->data[i].name, .kind = TASK_LOSS, .text = c->data[i], .held_out = true, .config = c};
     for (int i = 0; i < c->n_eval; i++) task_of_set(add_task(v), c, &c->eval[i]);
-    return v->tasks > before || fail(error, "%s: has no eval, and no data set with validation", file);
+    if (v->tasks == before) return fail(error, "%s: has no eval, and no data set with validation", file);
+    *code = EXIT_INPUT;
+    return true;
 }
 
 static bool is_config(const char *word) {
@@ -79,10 +82,10 @@ static bool is_config(const char *word) {
     return dot && (!strcmp(dot, ".yaml") || !strcmp(dot, ".yml"));
 }
 
-static bool find_tasks(Eval *v, const CommandLine *line, Error *error) {
+static bool find_tasks(Eval *v, const CommandLine *line, int *code, Error *error) {
     for (int i = 1; i < line->n_input; i++) {
         const char *word = line->input[i];
-        if (is_config(word) ? !add_config(v, word, error) : !task_of_word(add_task(v), &v->config, word, error))
+        if (is_config(word) ? !add_config(v, word, code, error) : !task_of_word(add_task(v), &v->config, word, error))
             return false;
     }
     return true;
@@ -91,9 +94,8 @@ static bool find_tasks(Eval *v, const CommandLine *line, Error *error) {
 static EngineUse use_of(const Eval *v, int ranks) {
     const Config *c = &v->config;
     int64_t micro = max_i64(min_i64(c->micro_batch_size, 8), 1);
-    EngineUse use = {
-        .sequence_length = c->sequence_length, .micro = micro, .sequences = micro * ranks, .logits_rows = 1};
-    for (int i = 0; i < v->tasks; i++) task_use(v->task[i].kind, c, &use);
+    EngineUse use = {.sequence_length = c->sequence_length, .micro = micro, .sequences = micro * ranks};
+    for (int i = 0; i < v->tasks; i++) task_use(v->task[i].kind, &use);
     return use;
 }
 
@@ -124,14 +126,18 @@ static bool prepare_task(Eval *v, Task *task, Error *error) {
 }
 
 /* Rank 0 reads what is asked; the others are told where the shards are. */
-static bool prepare(Eval *v, Error *error) {
+static bool prepare(Eval *v, int *code, Error *error) {
     Comm *world = v->session.world;
     bool ok = true, texts = false;
+    int64_t failed = EXIT_INPUT;
     for (int i = 0; i < v->tasks; i++) texts |= v->task[i].text.path && !*v->task[i].config->file;
     if (world->rank == 0) {
         ok = (!texts || make_folder(v, error)) && (!v->out || open_items(v, error));
+        if (!ok) failed = EXIT_IO;
         for (int i = 0; ok && i < v->tasks; i++) ok = prepare_task(v, &v->task[i], error);
     }
+    comm_reduce_i64(world, &failed, 1, REDUCE_MAX);
+    *code = (int)failed;
     if (!agree(world, ok, error)) return false;
     for (int i = 0; i < v->tasks; i++)
         world->ops->host_broadcast(world, v->task[i].path, (int64_t)sizeof v->task[i].path, 0);
@@ -243,9 +249,9 @@ int command_eval(const CommandLine *line) {
     int code = EXIT_USAGE;
     v.out = line->out;
     if (configure(&v, line, &error)) code = EXIT_INPUT;
-    if (code == EXIT_INPUT && find_tasks(&v, line, &error) &&
+    if (code == EXIT_INPUT && find_tasks(&v, line, &code, &error) &&
         session_open(&v.session, &v.config, use_of(&v, line->ranks), &error) &&
-        session_load(&v.session, &v.model, NULL, &error) && prepare(&v, &error))
+        session_load(&v.session, &v.model, NULL, &error) && prepare(&v, &code, &error))
         code = run_tasks(&v, &error);
     if (code != EXIT_DONE && base_rank == 0) fprintf(stderr, "dsv2: %s\n", error.text);
     close_all(&v);

@@ -15,12 +15,17 @@ typedef struct {
     int64_t bytes; /* of this rank's labels so far */
 } Source;
 
+/* The model may have its own bos and eos beside the tokenizer's. */
+static int64_t text_bytes(const Source *s, int32_t label) {
+    if (label < 0 || label == s->config->bos_token_id || label == s->config->eos_token_id) return 0;
+    return tokenizer_decode(s->tokenizer, s->text, &label, 1);
+}
+
 static bool fill(void *own, int64_t number, StepRow row, Error *error) {
     Source *s = own;
     Sequence to = {row.ids, row.label, row.position, row.first};
     if (!eval_sequence(s->shard, s->config, number, to, error)) return false;
-    for (int64_t i = 0; i < s->config->sequence_length; i++)
-        if (row.label[i] >= 0) s->bytes += tokenizer_decode(s->tokenizer, s->text, &row.label[i], 1);
+    for (int64_t i = 0; i < s->config->sequence_length; i++) s->bytes += text_bytes(s, row.label[i]);
     return true;
 }
 

@@ -45,19 +45,14 @@ static bool loss_run(const Task *task, const Exam *exam, TaskResult *r, Error *e
     return true;
 }
 
-static bool needs_decoding(const Task *task, const Config *c, const Tokenizer *t, Error *error) {
-    (void)c, (void)t;
-    return fail(error, "%s: is answered by generating text, which this version does not evaluate", task->name);
-}
-
 static const struct {
     bool (*read_all)(const Task *, const Config *, const Tokenizer *, Error *);
     bool (*run)(const Task *, const Exam *, TaskResult *, Error *);
     bool scores, generates;
 } kinds[] = {[TASK_LOSS] = {loss_check, loss_run, false, false},
              [TASK_CHOICE] = {choice_check, choice_run, true, false},
-             [TASK_ANSWER] = {needs_decoding, NULL, false, true},
-             [TASK_NEEDLE] = {needs_decoding, NULL, false, true}};
+             [TASK_ANSWER] = {answer_check, answer_run, false, true},
+             [TASK_NEEDLE] = {needle_check, needle_run, false, true}};
 
 bool task_check(const Task *task, const Config *c, const Tokenizer *t, Error *error) {
     return kinds[task->kind].read_all(task, c, t, error);
@@ -68,9 +63,9 @@ bool task_run(const Task *task, const Exam *exam, TaskResult *r, Error *error) {
     return kinds[task->kind].run(task, exam, r, error);
 }
 
-void task_use(TaskKind kind, const Config *c, EngineUse *use) {
+void task_use(TaskKind kind, EngineUse *use) {
     use->scores |= kinds[kind].scores;
-    (void)c;
+    if (kinds[kind].generates) use->logits_rows = max_i64(use->logits_rows, 1);
 }
 
 TaskKind task_kind(const char *format) {
