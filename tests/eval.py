@@ -86,6 +86,31 @@ def of_config(rows, text, choice):
              "eval RUN CONFIG gives what the last evaluation said", said(after))
 
 
+def learned(rows):
+    """A model that has seen the answers gives them."""
+    folder = rows.new_folder("learned")
+    facts = [("colour of snow", "white"), ("colour of grass", "green"), ("colour of coal", "black"),
+             ("colour of blood", "red")]
+    config = os.path.join(folder, "run.yaml")
+    with open(os.path.join(folder, "facts.txt"), "w", encoding="utf-8") as to:
+        to.write("".join("Question: %s\nAnswer: %s\n\n" % fact for fact in facts) * 100)
+    asked = write_lines(os.path.join(folder, "asked.jsonl"), [{"question": q, "answer": a.upper()} for q, a in facts])
+    four = write_lines(os.path.join(folder, "four.jsonl"),
+                       [{"question": q, "choices": [a for _, a in facts], "answer": a} for q, a in facts])
+    with open(config, "w", encoding="utf-8") as to:
+        to.write(MODEL.replace("TEXT", "facts.txt") + "steps: 300\neval_steps: 100\neval_ignore_case: true\n"
+                 "eval:\n  asked: {path: asked.jsonl, format: answer}\n  four: {path: four.jsonl}\n")
+    done = dsv2(["train", config], cwd=folder)
+    with open(os.path.join(folder, "run/log.jsonl"), encoding="utf-8") as log:
+        shares = [json.loads(line)["eval_accuracy"] for line in log if "eval_accuracy" in line]
+    rows.row(shares and shares[-1] == {"asked": 1, "four": 1},
+             "answers are right once they were learned", "%s" % shares[-1:] if shares else said(done))
+    for ranks in 1, 2:
+        after = dsv2(["eval", "run", asked, four, "eval_ignore_case=false", "layout.ep=%d" % ranks], ranks, cwd=folder)
+        rows.row("exact match 0.00%" in after.stdout and "normalised 100.00%" in after.stdout,
+                 "case counts where it shall, %d ranks" % ranks, said(after))
+
+
 def mistakes(rows, text, choice):
     bad = write_lines(os.path.join(rows.folder, "bad.jsonl"), [*CHOICE, {"question": "q", "choices": ["a", "b"]}])
     empty = os.path.join(rows.folder, "empty.yaml")
@@ -113,6 +138,7 @@ def main():
     equal_on_ranks(rows, text, choice)
     items(rows, choice)
     of_config(rows, text, choice)
+    learned(rows)
     mistakes(rows, text, choice)
     rows.end()
 
