@@ -39,7 +39,7 @@ void eval_on_ranks(int ranks, int ep, EvalBody body, void *own) {
     static const char *const key[] = {"model.vocab_size=258", "sequence_length=48", "backend=ref"};
     Job job = {.body = body, .own = own};
     Error error = {0};
-    small_config(&job.config, key, 4, ranks, ep);
+    small_config(&job.config, key, (int)(sizeof key / sizeof *key), ranks, ep);
     job.config.bos_token_id = 256, job.config.eos_token_id = 257;
     job.use = (EngineUse){.sequence_length = LENGTH,
                           .micro = MICRO,
