@@ -85,6 +85,7 @@ FUZZ_SRC       = kernels/base.c kernels/tensor.c $(wildcard configs/*.c data/*.c
 FUZZ_OBJ       = $(FUZZ_SRC:%.c=build-fuzz/%.o)
 fuzz: setup
 	@launch/setup.sh $(FUZZ_PACKAGES)
+	@command -v clang-14 clang >/dev/null || { echo "make fuzz needs clang with libFuzzer"; exit 1; }
 	@$(MAKE) --no-print-directory -j$(JOBS) build-fuzz/fuzz
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh build-fuzz/fuzz $(FUZZ)
 build-fuzz/fuzz: $(FUZZ_OBJ) $(BUILD)/libdsv2.a

@@ -105,7 +105,9 @@ def texts(rows, cwd):
     write(cwd, "a.yaml", CONFIG)
     for name, data, line in TEXTS:
         path = write(cwd, name, data)
-        judge(rows, name, ["prepare", "a.yaml", "data.text.path=" + name], cwd, EXIT_INPUT, "%s:%d: " % (name, line))
+        place = "%s:%d: " % (name, line)
+        judge(rows, name, ["prepare", "a.yaml", "data.text.path=" + name], cwd, EXIT_INPUT, place)
+        judge(rows, "eval " + name, ["eval", FIXTURE, name], cwd, EXIT_INPUT, place)
         os.remove(path)
     for name, data in TAKEN:
         write(cwd, name, data)
