@@ -1,22 +1,27 @@
 /* pretokenizer.h - a text into the pieces that byte pairs are merged within.
  *
- * What a tokenizer.json's "pre_tokenizer" says: Split (a regular expression: PCRE2 with Unicode properties, or a
- * string), Digits, ByteLevel, and sequences of them, each working on the pieces of the one before. */
+ * What a tokenizer.json's "pre_tokenizer" says: a row of steps, each of which splits the pieces of the one before it:
+ * Split (an expression or a string), Digits, ByteLevel. A step sees nothing but its piece, so what becomes of a piece
+ * depends only on its bytes and on the step it has reached. Threads may share a Pretokenizer. */
 #pragma once
-#include "kernels/base.h"
+#include "data/regex.h"
 
 #include <jansson.h>
 
 typedef struct Pretokenizer Pretokenizer;
 
-/* json: the value of "pre_tokenizer"; null: the whole text is one piece. What it does not know is an error that names
- * it. NULL + message. */
+/* json: the value of "pre_tokenizer", which must make bytes of the pieces (ByteLevel). What is not known is an error
+ * that names it. NULL + message. */
 Pretokenizer *pretokenizer_open(const json_t *json, Error *);
 /* That of DeepSeek-V2, as JSON text (for tokenizers that are trained here). */
 extern const char pretokenizer_deepseek_v2[];
 void pretokenizer_close(Pretokenizer *);
+int pretokenizer_steps(const Pretokenizer *);
 
-/* Calls piece() for each piece in order; text is valid UTF-8. Pieces point into text. Threads may share a
- * Pretokenizer. */
-typedef void (*PieceSink)(void *own, const char *piece, int64_t bytes);
-void pretokenizer_split(const Pretokenizer *, const char *text, int64_t bytes, PieceSink piece, void *own);
+/* Gives the pieces of text in order, which is valid UTF-8; false ends the split. */
+typedef bool (*PieceSink)(void *own, const char *piece, int64_t bytes);
+/* False when the sink said so, or when an expression reached its limits. */
+bool pretokenizer_split(const Pretokenizer *, RegexScratch *, const char *text, int64_t bytes, PieceSink, void *own);
+/* One step alone, from 0 to pretokenizer_steps - 1. */
+bool pretokenizer_step(const Pretokenizer *, int step, RegexScratch *, const char *text, int64_t bytes, PieceSink,
+                       void *own);

@@ -71,6 +71,11 @@ const Command commands[] = {
      "Continues PROMPT (none: the beginning of a document; after -- it may look like a setting or an option).\n"
      "Keys: max_new_tokens, temperature (0 = the likeliest token), top_p, top_k, seed.\n",
      check_first_file},
+    {"tokenize", command_tokenize, RANKS_ONE, TAKES_DECODE, 1, 1, "TOKENIZER", "ids of texts, from JSONL to JSONL",
+     "Reads JSONL from standard input and writes it to standard output, with `ids` added to every object that has `text`;\n"
+     "--decode adds `text` to objects with `ids`. Neither bos nor eos is added; special ids decode to nothing. TOKENIZER\n"
+     "is a tokenizer.json, a folder that holds one, or bytes.\n",
+     NULL},
     {"plan", command_plan, RANKS_COUNT, TAKES_KEYS, 1, 1, "CONFIG", "memory, FLOPs and traffic without running",
      "-n RANKS says how many ranks to plan for (default: as few as the layout allows); nothing is started.\n"
      "device_memory_gib=G says what a rank may use.\n",

@@ -63,6 +63,7 @@ char *command_usage(const Command *);
 int command_prepare(const CommandLine *);
 int command_train(const CommandLine *);
 int command_eval(const CommandLine *);
+int command_tokenize(const CommandLine *);
 int command_generate(const CommandLine *);
 int command_plan(const CommandLine *);
 int command_inspect(const CommandLine *);

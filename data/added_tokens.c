@@ -1,0 +1,137 @@
+#include "data/added_tokens.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/utf8.h"
+
+enum { MOST_ADDED = 1000000, MOST_ID = 4000000 };
+
+/* -- reading ------------------------------------------------------------------------------------- */
+
+static bool looks_like_control(const char *text) { return !strncmp(text, "<|", 2) || !strncmp(text, "<｜", 4); }
+
+static bool flag(const json_t *json, const char *name) { return json_is_true(json_object_get(json, name)); }
+
+static bool read_token(AddedToken *t, const json_t *json, size_t number, Error *error) {
+    const char *text = json_string_value(json_object_get(json, "content"));
+    const json_t *id = json_object_get(json, "id");
+    if (!text || !*text) return fail(error, "added_tokens[%zu] has no content", number);
+    if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= MOST_ID)
+        return fail(error, "added_tokens[%zu] \"%.80s\" has no id below %d", number, text, MOST_ID);
+    if (flag(json, "single_word"))
+        return fail(error, "added_tokens[%zu] \"%.80s\" is single_word, which is not known here", number, text);
+    *t = (AddedToken){.text = must_strdup(text),
+                      .id = (int32_t)json_integer_value(id),
+                      .bytes = (int32_t)strlen(text),
+                      .special = flag(json, "special"),
+                      .normalized = flag(json, "normalized"),
+                      .lstrip = flag(json, "lstrip"),
+                      .rstrip = flag(json, "rstrip")};
+    t->control = t->special || looks_like_control(text);
+    return true;
+}
+
+static int by_text(const void *a, const void *b) {
+    return strcmp(((const AddedToken *)a)->text, ((const AddedToken *)b)->text);
+}
+
+static bool no_twins(const AddedTokens *a, Error *error) {
+    for (int64_t i = 1; i < a->count; i++)
+        if (!by_text(&a->token[i - 1], &a->token[i]))
+            return fail(error, "added_tokens has \"%.80s\" twice", a->token[i].text);
+    return true;
+}
+
+static void sum_up(AddedTokens *a) {
+    for (int64_t i = 0; i < a->count; i++) {
+        const AddedToken *t = &a->token[i];
+        a->first[(unsigned char)*t->text] = true;
+        a->any_normalized |= t->normalized;
+        a->any_strips |= t->lstrip || t->rstrip;
+    }
+}
+
+bool added_tokens_read(AddedTokens *a, const json_t *json, Error *error) {
+    size_t n = json_array_size(json);
+    *a = (AddedTokens){0};
+    if (!json || json_is_null(json)) return true;
+    if (!json_is_array(json) || n > MOST_ADDED)
+        return fail(error, "added_tokens is no list of at most %d", MOST_ADDED);
+    a->token = must_alloc((int64_t)n + 1, sizeof *a->token);
+    for (size_t i = 0; i < n; i++, a->count++)
+        if (!read_token(&a->token[i], json_array_get(json, i), i, error)) return false;
+    qsort(a->token, n, sizeof *a->token, by_text);
+    sum_up(a);
+    return no_twins(a, error);
+}
+
+void added_tokens_free(AddedTokens *a) {
+    for (int64_t i = 0; i < a->count; i++) free(a->token[i].text);
+    free(a->token);
+    *a = (AddedTokens){0};
+}
+
+const AddedToken *added_tokens_find(const AddedTokens *a, const char *text) {
+    AddedToken key = {.text = (char *)text};
+    return a->count ? bsearch(&key, a->token, (size_t)a->count, sizeof key, by_text) : NULL;
+}
+
+/* -- finding ------------------------------------------------------------------------------------- */
+
+/* The first of the tokens in [low, high), which agree in their first `depth` bytes, whose next byte is at least c. */
+static int64_t narrow(const AddedTokens *a, int64_t low, int64_t high, int depth, int c) {
+    while (low < high) {
+        int64_t middle = (low + high) / 2;
+        if ((unsigned char)a->token[middle].text[depth] < c)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The longest token that text begins with. */
+static const AddedToken *longest(const AddedTokens *a, bool normalized, bool controls, const char *text,
+                                 int64_t bytes) {
+    const AddedToken *found = NULL;
+    int64_t low = 0, high = a->count;
+    for (int depth = 0; depth < bytes && low < high; depth++) {
+        int c = (unsigned char)text[depth];
+        if (c == 0) break; /* tokens end with one */
+        low = narrow(a, low, high, depth, c);
+        high = narrow(a, low, high, depth, c + 1);
+        const AddedToken *t = low < high ? &a->token[low] : NULL; /* the shortest of them comes first */
+        if (t && t->bytes == depth + 1 && t->normalized == normalized && (controls || !t->control)) found = t;
+    }
+    return found;
+}
+
+static int64_t spaces_before(const char *text, int64_t from, int64_t at) {
+    while (at > from) {
+        int64_t begin = at - 1;
+        while (begin > from && ((unsigned char)text[begin] & 0xc0) == 0x80) begin--;
+        if (!utf8_is_space(text + begin, at - begin)) break;
+        at = begin;
+    }
+    return at;
+}
+
+static int64_t spaces_after(const char *text, int64_t bytes, int64_t at) {
+    while (at < bytes && utf8_is_space(text + at, bytes - at)) at += utf8_length((unsigned char)text[at]);
+    return at;
+}
+
+const AddedToken *added_tokens_next(const AddedTokens *a, bool normalized, bool controls, const char *text,
+                                    int64_t bytes, int64_t from, int64_t *begin, int64_t *end) {
+    if (!a->count || (normalized && !a->any_normalized)) return NULL;
+    for (int64_t i = from; i < bytes; i++) {
+        if (!a->first[(unsigned char)text[i]]) continue;
+        const AddedToken *t = longest(a, normalized, controls, text + i, bytes - i);
+        if (!t) continue;
+        *begin = t->lstrip ? spaces_before(text, from, i) : i;
+        *end = t->rstrip ? spaces_after(text, bytes, i + t->bytes) : i + t->bytes;
+        return t;
+    }
+    return NULL;
+}

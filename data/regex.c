@@ -1,0 +1,187 @@
+#include "data/regex.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+/* Far above what an honest text needs; a hostile one ends here instead of never. */
+enum { MATCH_LIMIT = 50000000, DEPTH_LIMIT = 100000, STACK_FIRST = 32 << 10, STACK_MOST = 8 << 20 };
+
+struct Regex {
+    pcre2_code *code;
+};
+struct RegexScratch {
+    pcre2_match_data *match;
+    pcre2_match_context *context;
+    pcre2_jit_stack *stack;
+};
+
+/* -- translation ---------------------------------------------------------------------------------- */
+
+typedef struct {
+    const char *from;
+    FILE *to;
+    bool in_class;
+    const char *pattern;
+} Translation;
+
+static bool unknown(const Translation *t, const char *what, Error *error) {
+    return fail(error, "the expression %.200s uses %s, which is not known here", t->pattern, what);
+}
+
+static pcre2_code *compile(const char *pattern, int *code, size_t *at) {
+    pcre2_compile_context *context = pcre2_compile_context_create(NULL);
+    pcre2_set_newline(context, PCRE2_NEWLINE_LF);
+    pcre2_code *c = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE,
+                                  code, at, context);
+    pcre2_compile_context_free(context);
+    return c;
+}
+
+static bool compiles(const char *pattern) {
+    int code;
+    size_t at;
+    pcre2_code *c = compile(pattern, &code, &at);
+    pcre2_code_free(c);
+    return c != NULL;
+}
+
+/* \p{Han}: PCRE2 would take characters that Han shares with other scripts too. */
+static bool translate_property(Translation *t, Error *error) {
+    const char *name = t->from + 3, *close = t->from[2] == '{' ? strchr(name, '}') : NULL;
+    if (!close) { /* \pL */
+        if (!t->from[2] || t->from[2] == '{') return unknown(t, "an unfinished \\p", error);
+        fprintf(t->to, "%.3s", t->from);
+        t->from += 3;
+        return true;
+    }
+    bool not = *name == '^';
+    name += not ;
+    int n = (int)(close - name);
+    char *script = must_format("\\p{sc:%.*s}", n, name);
+    const char *kind = n > 2 && compiles(script) ? "sc:" : "";
+    fprintf(t->to, "\\%c{%s%s%.*s}", t->from[1], not ? "^" : "", kind, n, name);
+    free(script);
+    t->from = close + 1;
+    return true;
+}
+
+static bool translate_escape(Translation *t, Error *error) {
+    static const char word[] = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+    char c = t->from[1], what[4] = {'\\', c, 0};
+    if (c == 'p' || c == 'P') return translate_property(t, error);
+    if (c == 's' || c == 'S')
+        fprintf(t->to, "\\%c{wspace}", c == 's' ? 'p' : 'P');
+    else if (c == 'w' || (c == 'W' && !t->in_class))
+        fprintf(t->to, t->in_class ? "%s%s" : "[%s%s]", c == 'W' ? "^" : "", word);
+    else if (c == 'd')
+        fputs("\\p{Nd}", t->to);
+    else if (c == 'D')
+        fputs("\\P{Nd}", t->to);
+    else if (strchr("hHbBGkgRXKWyYOKNzZA", c)) /* also the NUL that ends the pattern */
+        return unknown(t, c ? what : "a \\ at its end", error);
+    else
+        fprintf(t->to, "%.2s", t->from);
+    t->from += 2;
+    return true;
+}
+
+static bool translate_next(Translation *t, Error *error) {
+    if (*t->from == '\\') return translate_escape(t, error);
+    if (t->in_class && *t->from == '[') return unknown(t, "a class within a class", error);
+    if (t->in_class && !strncmp(t->from, "&&", 2)) return unknown(t, "an intersection of classes", error);
+    bool opens = *t->from == '[' && !t->in_class;
+    if (t->in_class && *t->from == ']') t->in_class = false;
+    if (opens) t->in_class = true;
+    fputc(*t->from++, t->to);
+    if (opens && *t->from == '^') fputc(*t->from++, t->to);
+    if (opens && *t->from == ']') return unknown(t, "an empty class", error);
+    return true;
+}
+
+/* malloc'd, NULL + message. */
+static char *translate(const char *pattern, Error *error) {
+    char *to = NULL;
+    size_t bytes;
+    /* Tried from every place of a long run of spaces it would take quadratic time. A match that begins inside a run
+     * also fits from the run's beginning, or from where the last match ended. */
+    if (!strcmp(pattern, "\\s+$")) return must_strdup("(?:\\G|(?<!\\p{wspace}))\\p{wspace}+$");
+    Translation t = {.from = pattern, .to = open_memstream(&to, &bytes), .pattern = pattern};
+    bool ok = true;
+    while (ok && *t.from) ok = translate_next(&t, error);
+    fclose(t.to);
+    if (ok) return to;
+    free(to);
+    return NULL;
+}
+
+/* -- matching ------------------------------------------------------------------------------------- */
+
+RegexScratch *regex_scratch_open(void) {
+    RegexScratch *s = must_alloc(1, sizeof *s);
+    s->match = pcre2_match_data_create(1, NULL);
+    s->context = pcre2_match_context_create(NULL);
+    s->stack = pcre2_jit_stack_create(STACK_FIRST, STACK_MOST, NULL);
+    check(s->match && s->context, "no memory for matching");
+    pcre2_set_match_limit(s->context, MATCH_LIMIT);
+    pcre2_set_depth_limit(s->context, DEPTH_LIMIT);
+    if (s->stack) pcre2_jit_stack_assign(s->context, NULL, s->stack);
+    return s;
+}
+
+void regex_scratch_close(RegexScratch *s) {
+    if (!s) return;
+    pcre2_match_data_free(s->match);
+    pcre2_match_context_free(s->context);
+    if (s->stack) pcre2_jit_stack_free(s->stack);
+    free(s);
+}
+
+int regex_find(const Regex *r, RegexScratch *s, const char *text, int64_t bytes, int64_t from, int64_t *begin,
+               int64_t *end) {
+    int n = pcre2_match(r->code, (PCRE2_SPTR)text, (size_t)bytes, (size_t)from, PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY,
+                        s->match, s->context);
+    if (n == PCRE2_ERROR_NOMATCH) return 0;
+    if (n < 0) return -1;
+    const size_t *place = pcre2_get_ovector_pointer(s->match);
+    *begin = (int64_t)place[0];
+    *end = (int64_t)place[1];
+    return 1;
+}
+
+static bool matches_nothing(const pcre2_code *code) {
+    pcre2_match_data *match = pcre2_match_data_create(1, NULL);
+    int n = pcre2_match(code, (PCRE2_SPTR) "", 0, 0, 0, match, NULL);
+    pcre2_match_data_free(match);
+    return n >= 0;
+}
+
+Regex *regex_open(const char *pattern, Error *error) {
+    char *ours = translate(pattern, error), why[128] = "";
+    int code;
+    size_t at;
+    if (!ours) return NULL;
+    pcre2_code *c = compile(ours, &code, &at);
+    free(ours);
+    if (!c) {
+        pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof why);
+        return fail(error, "the expression %.200s cannot be read: %s", pattern, why), NULL;
+    }
+    if (matches_nothing(c)) {
+        pcre2_code_free(c);
+        return fail(error, "the expression %.200s matches an empty text, which would not split anything", pattern),
+               NULL;
+    }
+    pcre2_jit_compile(c, PCRE2_JIT_COMPLETE); /* where there is no JIT it is interpreted: slower, the same matches */
+    Regex *r = must_alloc(1, sizeof *r);
+    r->code = c;
+    return r;
+}
+
+void regex_close(Regex *r) {
+    if (r) pcre2_code_free(r->code);
+    free(r);
+}

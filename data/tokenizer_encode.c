@@ -1,0 +1,229 @@
+#include "data/tokenizer_encode.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utf8proc.h>
+
+#include "data/utf8.h"
+
+/* -- what was found before: one slot a hash, the newest piece stays ---------------------------------- */
+
+enum { KNOWN_BYTES = 29, KNOWN_IDS = 8, KNOWN_SLOTS = 1 << 14 };
+
+typedef struct {
+    uint8_t bytes, step, n; /* bytes 0: empty */
+    char text[KNOWN_BYTES];
+    int32_t id[KNOWN_IDS];
+} Known;
+
+typedef struct Scratch {
+    RegexScratch *regex;
+    BpeScratch *bpe;
+    Known *known;
+    struct Scratch *next;
+} Scratch;
+
+struct TextEncoder {
+    const TokenizerFile *file;
+    int steps;
+    bool cuts; /* a line's end before a word is a place to cut at */
+    pthread_mutex_t lock;
+    Scratch *idle;
+};
+
+static Scratch *take_scratch(TextEncoder *e) {
+    pthread_mutex_lock(&e->lock);
+    Scratch *s = e->idle;
+    if (s) e->idle = s->next;
+    pthread_mutex_unlock(&e->lock);
+    if (s) return s;
+    s = must_alloc(1, sizeof *s);
+    *s = (Scratch){regex_scratch_open(), bpe_scratch_open(), must_alloc(KNOWN_SLOTS, sizeof(Known)), NULL};
+    return s;
+}
+
+static void give_scratch(TextEncoder *e, Scratch *s) {
+    pthread_mutex_lock(&e->lock);
+    s->next = e->idle;
+    e->idle = s;
+    pthread_mutex_unlock(&e->lock);
+}
+
+/* -- pieces ------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    TextEncoder *e;
+    Scratch *scratch;
+    int32_t *to;
+    int64_t n;
+} Output;
+
+typedef struct {
+    Output *out;
+    int step; /* the next one for this piece */
+} Piece;
+
+static Known *known_slot(Scratch *s, const char *text, int64_t bytes, int step) {
+    return &s->known[(hash_bytes(text, bytes) + (uint64_t)step) % KNOWN_SLOTS];
+}
+
+static bool is_known(const Known *k, const char *text, int64_t bytes, int step) {
+    return k->bytes == bytes && k->step == step && !memcmp(k->text, text, (size_t)bytes);
+}
+
+static void remember(Known *k, const char *text, int64_t bytes, int step, const int32_t *id, int64_t n) {
+    if (n > KNOWN_IDS) return;
+    k->bytes = (uint8_t)bytes;
+    k->step = (uint8_t)step;
+    k->n = (uint8_t)n;
+    memcpy(k->text, text, (size_t)bytes);
+    memcpy(k->id, id, (size_t)n * sizeof *id);
+}
+
+static bool encode_piece(void *own, const char *text, int64_t bytes);
+
+static bool encode_unknown(Output *out, int step, const char *text, int64_t bytes) {
+    Piece rest = {out, step + 1};
+    if (step < out->e->steps)
+        return pretokenizer_step(out->e->file->pretokenizer, step, out->scratch->regex, text, bytes, encode_piece,
+                                 &rest);
+    out->n += bpe_encode(out->e->file->bpe, out->scratch->bpe, out->to + out->n, text, bytes);
+    return true;
+}
+
+static bool encode_piece(void *own, const char *text, int64_t bytes) {
+    const Piece *p = own;
+    Output *out = p->out;
+    if (bytes > KNOWN_BYTES) return encode_unknown(out, p->step, text, bytes);
+    Known *k = known_slot(out->scratch, text, bytes, p->step);
+    if (is_known(k, text, bytes, p->step)) {
+        memcpy(out->to + out->n, k->id, k->n * sizeof *k->id);
+        out->n += k->n;
+        return true;
+    }
+    int64_t before = out->n;
+    if (!encode_unknown(out, p->step, text, bytes)) return false;
+    remember(k, text, bytes, p->step, out->to + before, out->n - before);
+    return true;
+}
+
+/* -- normalisation and added tokens ------------------------------------------------------------------- */
+
+static bool plain_text(Output *out, const char *text, int64_t bytes) {
+    Piece whole = {out, 0};
+    return bytes == 0 || encode_piece(&whole, text, bytes);
+}
+
+/* Between added tokens of one kind; `inner` takes what lies between. */
+typedef bool (*Between)(Output *, const char *text, int64_t bytes, Specials);
+
+static bool split_added(Output *out, bool normalized, const char *text, int64_t bytes, Specials specials,
+                        Between inner) {
+    int64_t at = 0, begin, end;
+    const AddedToken *t;
+    while ((t = added_tokens_next(&out->e->file->added, normalized, specials == SPECIALS_MATCH, text, bytes, at,
+                                  &begin, &end))) {
+        if (!inner(out, text + at, begin - at, specials)) return false;
+        out->to[out->n++] = t->id;
+        at = end;
+    }
+    return inner(out, text + at, bytes - at, specials);
+}
+
+static bool without_tokens(Output *out, const char *text, int64_t bytes, Specials specials) {
+    (void)specials;
+    return plain_text(out, text, bytes);
+}
+
+static bool normalized_text(Output *out, const char *text, int64_t bytes, Specials specials) {
+    static const int form[] = {[NORMALIZE_NFC] = UTF8PROC_COMPOSE,
+                               [NORMALIZE_NFD] = UTF8PROC_DECOMPOSE,
+                               [NORMALIZE_NFKC] = UTF8PROC_COMPOSE | UTF8PROC_COMPAT,
+                               [NORMALIZE_NFKD] = UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT};
+    Normalizer n = out->e->file->normalizer;
+    if (n == NORMALIZE_NOT) return split_added(out, true, text, bytes, specials, without_tokens);
+    if (bytes == 0) return true;
+    utf8proc_uint8_t *to = NULL;
+    utf8proc_ssize_t size =
+        utf8proc_map((const utf8proc_uint8_t *)text, bytes, &to, (utf8proc_option_t)(UTF8PROC_STABLE | form[n]));
+    bool ok = size >= 0 && split_added(out, true, (char *)to, size, specials, without_tokens);
+    free(to);
+    return ok;
+}
+
+int64_t text_encode(TextEncoder *e, int32_t *to, const char *text, int64_t bytes, Specials specials) {
+    if (!utf8_valid(text, bytes)) return -1;
+    Output out = {.e = e, .scratch = take_scratch(e), .to = to};
+    bool ok = split_added(&out, false, text, bytes, specials, normalized_text);
+    give_scratch(e, out.scratch);
+    return ok ? out.n : -1;
+}
+
+/* Unicode's longest expansions: 3 times the bytes for NFC and NFD, 11 for the compatible forms. */
+int64_t text_room(const TextEncoder *e, int64_t bytes) {
+    static const int times[] = {
+        [NORMALIZE_NOT] = 1, [NORMALIZE_NFC] = 3, [NORMALIZE_NFD] = 3, [NORMALIZE_NFKC] = 11, [NORMALIZE_NFKD] = 11};
+    return bytes * times[e->file->normalizer] + 1;
+}
+
+/* -- where a text can be cut ------------------------------------------------------------------------------ */
+
+/* Every pre-tokenizer in use ends a piece at a line's end when no white space follows. Whether this one does is tried
+ * on both sides of it with characters of every kind that expressions tell apart. */
+static bool cuts_at(TextEncoder *e, const char *left, const char *right) {
+    char both[64];
+    int32_t whole[256], parts[256];
+    int n = snprintf(both, sizeof both, "%s%s", left, right);
+    int64_t a = text_encode(e, whole, both, n, SPECIALS_MATCH);
+    int64_t b = text_encode(e, parts, left, (int64_t)strlen(left), SPECIALS_MATCH);
+    int64_t c = b < 0 ? -1 : text_encode(e, parts + b, right, (int64_t)strlen(right), SPECIALS_MATCH);
+    return a >= 0 && c >= 0 && a == b + c && !memcmp(whole, parts, (size_t)a * sizeof *whole);
+}
+
+static bool cuts_everywhere(TextEncoder *e) {
+    static const char *const left[] = {"\n",   "a\n",  "1\n", ".\n", " \n",      "\t\n",       "\r\n",
+                                       "\n\n", "字\n", "é\n", "’\n", "\u3000\n", "\u0301a \n", "  \n \n"};
+    static const char *const right[] = {"a",  "Z1",  "1",  "99 a", ".",       "'s",         "\"a", "(b)", "_",
+                                        "字", "。a", "éa", "’s",   "\u0301a", "\U0001f600", "-\n", "#!",  "{\n"};
+    for (size_t i = 0; i < sizeof left / sizeof *left; i++)
+        for (size_t j = 0; j < sizeof right / sizeof *right; j++)
+            if (!cuts_at(e, left[i], right[j])) return false;
+    return true;
+}
+
+static bool added_across_lines(const AddedTokens *added) {
+    for (int64_t i = 0; i < added->count; i++)
+        if (strchr(added->token[i].text, '\n')) return true;
+    return added->any_strips;
+}
+
+int64_t text_cut(TextEncoder *e, const char *text, int64_t bytes) {
+    if (!e->cuts) return 0;
+    for (int64_t i = bytes - 4; i > 0; i--) /* at least one whole character follows */
+        if (text[i - 1] == '\n' && !utf8_is_space(text + i, bytes - i)) return i;
+    return 0;
+}
+
+TextEncoder *text_encoder_open(const TokenizerFile *file) {
+    TextEncoder *e = must_alloc(1, sizeof *e);
+    e->file = file;
+    e->steps = pretokenizer_steps(file->pretokenizer);
+    pthread_mutex_init(&e->lock, NULL);
+    e->cuts = !added_across_lines(&file->added) && cuts_everywhere(e);
+    return e;
+}
+
+void text_encoder_close(TextEncoder *e) {
+    if (!e) return;
+    for (Scratch *s = e->idle, *next; s; s = next) {
+        next = s->next;
+        regex_scratch_close(s->regex);
+        bpe_scratch_close(s->bpe);
+        free(s->known);
+        free(s);
+    }
+    pthread_mutex_destroy(&e->lock);
+    free(e);
+}

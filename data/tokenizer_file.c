@@ -1,0 +1,216 @@
+#include "data/tokenizer_file.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { MOST_BYTES = 64 << 20, MOST_CONFIG_BYTES = 4 << 20 };
+
+/* -- files --------------------------------------------------------------------------------------- */
+
+static bool read_all(FILE *f, char *to, int64_t bytes, const char *path, Error *error) {
+    if ((int64_t)fread(to, 1, (size_t)bytes, f) == bytes) return true;
+    return fail(error, "%s cannot be read: %s", path, ferror(f) ? strerror(errno) : "it ended early");
+}
+
+/* malloc'd; NULL + message, or NULL without one when the file may be absent and is. */
+static char *read_file(const char *path, int64_t most, bool may_be_absent, int64_t *bytes, Error *error) {
+    struct stat st;
+    *error->text = 0;
+    FILE *f = fopen(path, "rb");
+    if (!f && may_be_absent && errno == ENOENT) return NULL;
+    if (!f) return fail(error, "%s cannot be opened: %s", path, strerror(errno)), NULL;
+    char *text = NULL;
+    if (fstat(fileno(f), &st) || !S_ISREG(st.st_mode))
+        fail(error, "%s is no file", path);
+    else if (st.st_size > most)
+        fail(error, "%s has %lld bytes; at most %lld are read", path, (long long)st.st_size, (long long)most);
+    else
+        text = must_alloc(st.st_size + 1, 1);
+    if (text && !read_all(f, text, *bytes = st.st_size, path, error)) {
+        free(text);
+        text = NULL;
+    }
+    fclose(f);
+    return text;
+}
+
+static json_t *parse_json(const char *text, int64_t bytes, const char *name, Error *error) {
+    json_error_t why;
+    json_t *json = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES, &why);
+    if (!json) return fail(error, "%s:%d: not JSON: %.160s", name, why.line, why.text), NULL;
+    if (json_is_object(json)) return json;
+    json_decref(json);
+    return fail(error, "%s is no JSON object", name), NULL;
+}
+
+/* -- parts of a tokenizer.json ------------------------------------------------------------------------- */
+
+static bool one_of(const char *word, const char *const *list) {
+    for (; *list; list++)
+        if (!strcmp(word, *list)) return true;
+    return false;
+}
+
+static const char *type_of(const json_t *json) {
+    const char *type = json_string_value(json_object_get(json, "type"));
+    return type ? type : "of no type";
+}
+
+static bool read_normalizer(Normalizer *to, const json_t *json, int depth, Error *error) {
+    static const char *const forms[] = {"NFC", "NFD", "NFKC", "NFKD", NULL};
+    const json_t *rest = json_object_get(json, "normalizers");
+    bool ok = true;
+    if (!json || json_is_null(json)) return true;
+    for (int i = 0; forms[i]; i++) {
+        if (strcmp(type_of(json), forms[i])) continue;
+        if (*to != NORMALIZE_NOT) return fail(error, "normalizer has two Unicode forms, which is not known here");
+        *to = (Normalizer)(NORMALIZE_NFC + i);
+        return true;
+    }
+    if (strcmp(type_of(json), "Sequence") || depth > 4)
+        return fail(error, "normalizer %.80s is not known here", type_of(json));
+    for (size_t i = 0; ok && i < json_array_size(rest); i++)
+        ok = read_normalizer(to, json_array_get(rest, i), depth + 1, error);
+    return ok;
+}
+
+/* Post-processors put special tokens around a text: what they say is found in tokenizer_config.json too. */
+static bool known_post_processor(const json_t *json, Error *error) {
+    static const char *const known[] = {"ByteLevel", "TemplateProcessing", "Sequence", NULL};
+    if (!json || json_is_null(json) || one_of(type_of(json), known)) return true;
+    return fail(error, "post_processor %.80s is not known here", type_of(json));
+}
+
+static bool known_decoder(const json_t *json, Error *error) {
+    if (!json || json_is_null(json) || !strcmp(type_of(json), "ByteLevel")) return true;
+    return fail(error, "decoder %.80s is not known here", type_of(json));
+}
+
+static bool known_parts(const json_t *json, Error *error) {
+    static const char *const parts[] = {"version",       "truncation",     "padding", "added_tokens", "normalizer",
+                                        "pre_tokenizer", "post_processor", "decoder", "model",        NULL};
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)json, key, value) {
+        if (!one_of(key, parts)) return fail(error, "\"%.80s\" is not known here", key);
+    }
+    return true;
+}
+
+static bool ids_once(const AddedTokens *added, Error *error) {
+    int32_t highest = 0;
+    bool ok = true;
+    for (int64_t i = 0; i < added->count; i++) highest = added->token[i].id > highest ? added->token[i].id : highest;
+    char *seen = must_alloc(highest + 1, 1);
+    for (int64_t i = 0; ok && i < added->count; i++) {
+        const AddedToken *a = &added->token[i];
+        if (seen[a->id]++) ok = fail(error, "added_tokens gives id %d twice, once to \"%.80s\"", a->id, a->text);
+    }
+    free(seen);
+    return ok;
+}
+
+static bool parse_parts(TokenizerFile *t, const json_t *json, Error *error) {
+    if (!known_parts(json, error)) return false;
+    if (!read_normalizer(&t->normalizer, json_object_get(json, "normalizer"), 0, error)) return false;
+    if (!known_post_processor(json_object_get(json, "post_processor"), error)) return false;
+    if (!known_decoder(json_object_get(json, "decoder"), error)) return false;
+    t->pretokenizer = pretokenizer_open(json_object_get(json, "pre_tokenizer"), error);
+    if (!t->pretokenizer || !(t->bpe = bpe_open(json_object_get(json, "model"), error))) return false;
+    return added_tokens_read(&t->added, json_object_get(json, "added_tokens"), error) && ids_once(&t->added, error);
+}
+
+static int32_t id_of(const TokenizerFile *t, const char *text) {
+    const AddedToken *a = added_tokens_find(&t->added, text);
+    return a ? a->id : -1;
+}
+
+bool tokenizer_file_parse(TokenizerFile *t, const char *text, int64_t bytes, const char *name, Error *error) {
+    Error part;
+    *t = (TokenizerFile){.path = must_strdup(name), .bos = -1, .eos = -1};
+    json_t *json = parse_json(text, bytes, name, error);
+    bool ok = json && (parse_parts(t, json, &part) || fail(error, "%s: %s", name, part.text));
+    json_decref(json);
+    if (!ok) return tokenizer_file_free(t), false;
+    t->bos = id_of(t, "<｜begin▁of▁sentence｜>");
+    t->eos = id_of(t, "<｜end▁of▁sentence｜>");
+    t->adds_bos = t->bos >= 0;
+    t->hash = hash_bytes(text, bytes);
+    return true;
+}
+
+/* -- tokenizer_config.json ------------------------------------------------------------------------------- */
+
+/* "bos_token": "<s>", or an object with its content, or null. */
+static bool read_special(int32_t *id, const TokenizerFile *t, const json_t *json, const char *key, Error *error) {
+    const json_t *value = json_object_get(json, key);
+    const char *text = json_string_value(json_is_object(value) ? json_object_get(value, "content") : value);
+    if (!value) return true;
+    *id = -1;
+    if (json_is_null(value)) return true;
+    if (!text) return fail(error, "%s is no text", key);
+    if ((*id = id_of(t, text)) >= 0) return true;
+    return fail(error, "%s is \"%.80s\", which is not among the added tokens of %s", key, text, t->path);
+}
+
+static bool read_flag(bool *to, const json_t *json, const char *key, Error *error) {
+    const json_t *value = json_object_get(json, key);
+    if (!value || json_is_null(value)) return true;
+    if (!json_is_boolean(value)) return fail(error, "%s is neither true nor false", key);
+    *to = json_is_true(value);
+    return true;
+}
+
+static bool apply_config(TokenizerFile *t, const json_t *json, Error *error) {
+    if (!read_special(&t->bos, t, json, "bos_token", error) || !read_special(&t->eos, t, json, "eos_token", error) ||
+        !read_flag(&t->adds_bos, json, "add_bos_token", error) ||
+        !read_flag(&t->adds_eos, json, "add_eos_token", error))
+        return false;
+    t->adds_bos = t->adds_bos && t->bos >= 0;
+    t->adds_eos = t->adds_eos && t->eos >= 0;
+    return true;
+}
+
+static bool read_config(TokenizerFile *t, Error *error) {
+    const char *slash = strrchr(t->path, '/');
+    char *path = must_format("%.*stokenizer_config.json", slash ? (int)(slash - t->path + 1) : 0, t->path);
+    int64_t bytes;
+    Error part;
+    char *text = read_file(path, MOST_CONFIG_BYTES, true, &bytes, error);
+    bool ok = text || !*error->text;
+    json_t *json = text ? parse_json(text, bytes, path, error) : NULL;
+    if (text) ok = json && (apply_config(t, json, &part) || fail(error, "%s: %s", path, part.text));
+    json_decref(json);
+    free(text);
+    free(path);
+    return ok;
+}
+
+bool tokenizer_file_read(TokenizerFile *t, const char *name, Error *error) {
+    struct stat st;
+    int64_t bytes;
+    bool folder = !stat(name, &st) && S_ISDIR(st.st_mode);
+    char *path = folder ? must_format("%s/tokenizer.json", name) : must_strdup(name);
+    *t = (TokenizerFile){0};
+    char *text = read_file(path, MOST_BYTES, false, &bytes, error);
+    bool ok = text && tokenizer_file_parse(t, text, bytes, path, error) && read_config(t, error);
+    if (ok) {
+        int32_t identity[] = {t->bos, t->eos, t->adds_bos, t->adds_eos};
+        t->hash ^= hash_bytes(identity, sizeof identity);
+    }
+    if (!ok) tokenizer_file_free(t);
+    free(text);
+    free(path);
+    return ok;
+}
+
+void tokenizer_file_free(TokenizerFile *t) {
+    free(t->path);
+    bpe_close(t->bpe);
+    pretokenizer_close(t->pretokenizer);
+    added_tokens_free(&t->added);
+    *t = (TokenizerFile){0};
+}

@@ -1,0 +1,11 @@
+/* utf8.h - UTF-8: is it, and what is white space. */
+#pragma once
+#include "kernels/base.h"
+
+bool utf8_valid(const char *text, int64_t bytes);    /* no overlong forms, no surrogates, nothing above U+10FFFF */
+bool utf8_is_space(const char *text, int64_t bytes); /* begins with a character of Unicode's White_Space */
+static inline int utf8_length(unsigned char lead) { return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4; }
+
+/* Writes text with U+FFFD for every byte that is no part of a character; `to` holds 3 times the bytes. Returns the bytes
+ * written. */
+int64_t utf8_repair(char *to, const char *text, int64_t bytes);
