@@ -176,6 +176,8 @@ bool config_load(Config *c, const char *file, const char *const *overrides, int 
     bool ok = layers_add_file(&l, c->file) && layers_add_overrides(&l, overrides, n) && layers_add_init_from(&l) &&
               layers_resolve(&l, c);
     if (ok && l.init_from) c->init_from = l.init_from;
+    if (ok) layers_find_tokenizer(&l);
+    if (l.tokenizer) c->tokenizer = l.tokenizer;
     if (ok) find_base_paths(c);
     ok = ok && config_validate(c, ranks, &l.warnings, error);
     return layers_end(&l, c, ok, warnings);

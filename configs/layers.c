@@ -148,16 +148,28 @@ bool layers_add_model(Layers *l, const char *path) {
         return fail(l->error, "%s: has no config.json (a Hugging Face model) and no config.yaml (a run)", path);
     Node *layer = json ? hf_read_config(l->pool, json, &l->warnings, l->error) : read_run_config(l, yaml);
     if (!layer || !layer_check(layer, l->error)) return false;
+    if (json && S_ISDIR(info.st_mode) && existing(l->pool, path, "tokenizer.json"))
+        node_append(layer, node_scalar(l->pool, "tokenizer", pool_format(l->pool, "%s", path), false, layer));
     push_weakest(l, layer);
     return true;
+}
+
+/* Beside the file that says it, else from here. */
+static const char *found_path(Layers *l, const Node *node) {
+    const char *near = path_beside(l->pool, node->file, node->text);
+    return access(near, F_OK) ? node->text : near;
+}
+
+void layers_find_tokenizer(Layers *l) {
+    const Node *node = node_find(layers_merge(l, l->n), "tokenizer");
+    if (node && node->text && *node->text && strcmp(node->text, "bytes")) l->tokenizer = found_path(l, node);
 }
 
 bool layers_add_init_from(Layers *l) {
     const Node *node = node_find(layers_merge(l, l->n), "init_from");
     char at[256];
     if (!node) return true;
-    const char *near = path_beside(l->pool, node->file, node->text);
-    l->init_from = access(near, F_OK) ? node->text : near; /* beside the file that says it, else from here */
+    l->init_from = found_path(l, node);
     if (access(l->init_from, F_OK))
         return fail(l->error, "%s: init_from %s does not exist", node_place(node, at), node->text);
     return layers_add_model(l, l->init_from);

@@ -9,6 +9,7 @@ typedef struct {
     const Node *layer[LAYERS_MAX];
     int n, n_files;                      /* the first n_files come from files, the others from the command line */
     const char *init_from;               /* where it was found, NULL when there is none */
+    const char *tokenizer;               /* where its file was found, NULL when it is not a file */
     const char *chain[LAYERS_MAX_BASES]; /* of base: files being read, as real paths */
     char *warnings;
     Error *error;
@@ -19,6 +20,7 @@ bool layers_add_text(Layers *, const char *text, const char *name); /* YAML with
 bool layers_add_overrides(Layers *, const char *const *overrides, int n);
 bool layers_add_model(Layers *, const char *path); /* config.json, or its folder; weakest */
 bool layers_add_init_from(Layers *);               /* the model that the layers name */
+void layers_find_tokenizer(Layers *);              /* sets l->tokenizer */
 /* The first n layers as one tree. */
 Node *layers_merge(Layers *, int n);
 /* An override that something stronger sets again changes nothing: an error. */

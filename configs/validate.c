@@ -151,9 +151,10 @@ static bool check_dense(const Config *c, Error *error) {
 }
 
 static bool check_vocabulary(const Config *c, Error *error) {
-    if (!c->vocab_size)
+    if (!c->vocab_size && c->synthetic_data)
         return bad(error, c, "model.vocab_size",
-                   "vocab_size is not set and only tokenizer bytes has a known one; set it");
+                   "vocab_size is not set, and with synthetic_data there is no tokenizer; set it");
+    if (!c->vocab_size) return true; /* the tokenizer's size, known when it is opened */
     const int64_t ids[] = {c->bos_token_id, c->eos_token_id};
     static const char *const paths[] = {"model.bos_token_id", "model.eos_token_id"};
     for (int i = 0; i < 2; i++)

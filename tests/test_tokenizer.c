@@ -1,0 +1,443 @@
+/* test_tokenizer.c - tokenizers from tokenizer.json: published vectors, pieces, broken files, hostile texts. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/disk.h"
+#include "data/tokenizer.h"
+#include "data/tokenizer_file.h"
+#include "data/utf8.h"
+#include "tests/test_data.h"
+
+#define FIXTURE "tests/fixtures/tokenizer/deepseek-v2.json"
+
+/* -- small tokenizers ------------------------------------------------------------------------------- */
+
+/* The 256 bytes, "th" 256, "he" 257, "the" 258, "Ġt" 259, "Ġthe" 260, "aa" 261, "aaaa" 262, with what is asked for. */
+typedef struct {
+    const char *pretokenizer, *normalizer, *added, *model; /* JSON; NULL: ByteLevel, null, none, nothing more */
+} Recipe;
+
+static const char byte_level[] = "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}";
+static const char merged[] =
+    ",\"th\":256,\"he\":257,\"the\":258,\"\u0120t\":259,\"\u0120the\":260,\"aa\":261,\"aaaa\":262";
+static const char merges[] = "[\"t h\",[\"h\",\"e\"],\"th e\",\"\u0120 t\",\"\u0120t he\",\"a a\",\"aa aa\"]";
+
+static char *recipe_text(const Recipe *r, size_t *bytes) {
+    char *text;
+    FILE *f = open_memstream(&text, bytes);
+    fprintf(f, "{\"added_tokens\":[%s],\"normalizer\":%s,\"pre_tokenizer\":%s,\"decoder\":{\"type\":\"ByteLevel\"},",
+            r->added ? r->added : "", r->normalizer ? r->normalizer : "null",
+            r->pretokenizer ? r->pretokenizer : byte_level);
+    fprintf(f, "\"model\":{\"type\":\"BPE\"%s,\"merges\":%s,\"vocab\":{", r->model ? r->model : "", merges);
+    for (int b = 0; b < 256; b++) {
+        char utf8[2];
+        int n = bpe_write_byte(utf8, (unsigned char)b);
+        fprintf(f, "%s\"%s%.*s\":%d", b ? "," : "", *utf8 == '"' || *utf8 == '\\' ? "\\" : "", n, utf8, b);
+    }
+    fprintf(f, "%s}}}", merged);
+    fclose(f);
+    return text;
+}
+
+static Tokenizer *open_recipe(const Recipe *r) {
+    size_t bytes;
+    Error error;
+    char *text = recipe_text(r, &bytes);
+    Tokenizer *t = tokenizer_open(test_file("tokenizer.json", text, (int64_t)bytes), &error);
+    check(t, "%s", error.text);
+    free(text);
+    return t;
+}
+
+static int64_t encode(const Tokenizer *t, int32_t *id, const char *text) {
+    return tokenizer_encode(t, id, text, (int64_t)strlen(text), SPECIALS_MATCH);
+}
+
+static void expect_ids(const Tokenizer *t, const char *text, const char *wanted) {
+    int32_t id[256];
+    char got[2048] = "";
+    int64_t n = encode(t, id, text);
+    for (int64_t i = 0; i < n; i++)
+        snprintf(got + strlen(got), sizeof got - strlen(got), "%s%d", i ? " " : "", id[i]);
+    expect(!strcmp(got, wanted), "'%s' became %s, not %s", text, got, wanted);
+}
+
+/* -- published vectors --------------------------------------------------------------------------------- */
+
+static void expect_vector(const Tokenizer *t, const json_t *row, int number) {
+    const char *text = json_string_value(json_object_get(row, "text"));
+    const json_t *ids = json_object_get(row, "ids");
+    int32_t id[4096];
+    char back[4096];
+    int64_t n = encode(t, id, text);
+    bool same = n == (int64_t)json_array_size(ids);
+    for (int64_t i = 0; same && i < n; i++) same = id[i] == json_integer_value(json_array_get(ids, (size_t)i));
+    expect(same, "vector %d '%s'", number, text);
+    int64_t bytes = tokenizer_decode(t, back, id, n);
+    expect(bytes == (int64_t)strlen(text) && !memcmp(back, text, (size_t)bytes), "decoding vector %d", number);
+}
+
+static void published_vectors(void) {
+    Error error;
+    char line[16384];
+    int rows = 0;
+    Tokenizer *t = tokenizer_open(FIXTURE, &error);
+    FILE *f = fopen("tests/fixtures/tokenizer/vectors.jsonl", "r");
+    check(t && f, "fixtures: %s", error.text);
+    while (fgets(line, sizeof line, f)) {
+        json_t *row = json_loads(line, 0, NULL);
+        expect_vector(t, row, ++rows);
+        json_decref(row);
+    }
+    expect(rows == 47, "%d vectors", rows);
+    expect(tokenizer_bos(t) == 100000 && tokenizer_eos(t) == 100001 && tokenizer_adds_bos(t), "special ids");
+    expect(tokenizer_is_special(t, 100000) && !tokenizer_is_special(t, 100002), "which are special");
+    fclose(f);
+    tokenizer_close(t);
+}
+
+/* -- pieces: as Hugging Face splits -------------------------------------------------------------------- */
+
+#define SPLIT(pattern, behavior, invert)                                                                             \
+    "{\"type\":\"Split\",\"pattern\":" pattern ",\"behavior\":\"" behavior "\",\"invert\":" invert "}"
+#define SEQUENCE(steps)                                                                                              \
+    "{\"type\":\"Sequence\",\"pretokenizers\":[" steps ",{\"type\":\"ByteLevel\",\"use_regex\":false}]}"
+#define REGEX(r) "{\"Regex\":\"" r "\"}"
+
+static const struct {
+    const char *pretokenizer, *text, *pieces;
+} splits[] = {
+    {SEQUENCE(SPLIT(REGEX("a+"), "Isolated", "false")), "xaay a", "x|aa|y |a"},
+    {SEQUENCE(SPLIT(REGEX("a+"), "Removed", "false")), "xaay a", "x|y "},
+    {SEQUENCE(SPLIT(REGEX("a+"), "Removed", "true")), "xaay a", "aa|a"},
+    {SEQUENCE(SPLIT(REGEX("a"), "MergedWithPrevious", "false")), "xaay a", "xa|a|y a"},
+    {SEQUENCE(SPLIT(REGEX("a"), "MergedWithNext", "false")), "xaay a", "x|a|ay |a"},
+    {SEQUENCE(SPLIT(REGEX("a"), "Contiguous", "false")), "xaay a", "x|aa|y |a"},
+    {SEQUENCE(SPLIT("{\"String\":\"ab\"}", "Isolated", "false")), "abaab", "ab|a|ab"},
+    {SEQUENCE("{\"type\":\"Digits\",\"individual_digits\":true}"), "a12\u00bd", "a|1|2|\u00bd"},
+    {SEQUENCE("{\"type\":\"Digits\",\"individual_digits\":false}"), "a12b", "a|12|b"},
+    {SEQUENCE(SPLIT(REGEX("\\\\s+$"), "Isolated", "false")), "a  b  ", "a  b|  "},
+    {SEQUENCE(SPLIT(REGEX("\\\\s+$"), "Isolated", "false")), " \n  x", " |\n  x"},
+    {SEQUENCE(SPLIT(REGEX("\\\\s"), "Isolated", "false")), "a\u3000b\u180ec\xc2\x85", "a|\u3000|b\u180ec|\xc2\x85"},
+    {SEQUENCE(SPLIT(REGEX("\\\\p{Han}+"), "Isolated", "false")), "x\u4e00\u30fcy", "x|\u4e00|\u30fcy"},
+    {"{\"type\":\"ByteLevel\"}", "I'll be  back 12!", "I|'ll| be| | back| 12|!"},
+};
+
+static bool collect(void *own, const char *piece, int64_t bytes) {
+    char *to = own;
+    snprintf(to + strlen(to), 256 - strlen(to), "%s%.*s", *to ? "|" : "", (int)bytes, piece);
+    return true;
+}
+
+static void pieces(void) {
+    RegexScratch *scratch = regex_scratch_open();
+    for (size_t i = 0; i < sizeof splits / sizeof *splits; i++) {
+        Error error;
+        char got[256] = "";
+        json_t *json = json_loads(splits[i].pretokenizer, 0, NULL);
+        Pretokenizer *p = pretokenizer_open(json, &error);
+        check(p, "%s: %s", splits[i].pretokenizer, error.text);
+        pretokenizer_split(p, scratch, splits[i].text, (int64_t)strlen(splits[i].text), collect, got);
+        expect(!strcmp(got, splits[i].pieces), "%zu: '%s', not '%s'", i, got, splits[i].pieces);
+        pretokenizer_close(p);
+        json_decref(json);
+    }
+    regex_scratch_close(scratch);
+}
+
+static void v2_pretokenizer_is_the_published(void) {
+    json_t *ours = json_loads(pretokenizer_deepseek_v2, 0, NULL), *file = json_load_file(FIXTURE, 0, NULL);
+    expect(ours && json_equal(ours, json_object_get(file, "pre_tokenizer")), "they differ");
+    json_decref(ours);
+    json_decref(file);
+}
+
+/* -- merges, added tokens, normalisation ------------------------------------------------------------------ */
+
+static const char two_added[] = "{\"id\":300,\"content\":\"<|x|>\",\"special\":true},"
+                                "{\"id\":301,\"content\":\"<|x|>y\"},{\"id\":302,\"content\":\"the\\u0301\"},"
+                                "{\"id\":303,\"content\":\"[S]\",\"lstrip\":true,\"rstrip\":true}";
+
+static void merging(void) {
+    Recipe plain = {0}, ignoring = {.model = ",\"ignore_merges\":true"};
+    Tokenizer *t = open_recipe(&plain);
+    expect_ids(t, "the", "258");
+    expect_ids(t, " the", "32 258"); /* th, the: of lower rank than what makes Ġthe */
+    expect_ids(t, "aaaaa", "262 97");
+    expect_ids(t, "", "");
+    expect(encode(t, (int32_t[8]){0}, "\xff") == -1, "text that is no UTF-8 was taken");
+    tokenizer_close(t);
+    t = open_recipe(&ignoring);
+    expect_ids(t, " the", "260");
+    tokenizer_close(t);
+}
+
+static void added_tokens(void) {
+    Recipe r = {.added = two_added};
+    int32_t id[16];
+    char back[64];
+    Tokenizer *t = open_recipe(&r);
+    expect_ids(t, "a<|x|>b", "97 300 98");
+    expect_ids(t, "a<|x|>yb", "97 301 98");
+    expect_ids(t, "the\u0301", "302");
+    expect_ids(t, "a [S] b", "97 303 98");
+    int64_t n = tokenizer_encode(t, id, "<|x|>", 5, SPECIALS_PLAIN);
+    expect(n == 5 && id[0] == '<', "what was typed became a control token");
+    expect(tokenizer_id(t, "<|x|>y") == 301 && tokenizer_id(t, "y") == -1, "ids by text");
+    expect(tokenizer_size(t) == 304 && tokenizer_max_bytes(t) == 6, "size");
+    expect(tokenizer_decode(t, back, (int32_t[]){300, 301, 302}, 3) == 11, "special tokens decode to nothing");
+    tokenizer_close(t);
+}
+
+static void normalisation(void) {
+    Recipe nfc = {.normalizer = "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"}]}", .added = two_added};
+    Tokenizer *t = open_recipe(&nfc);
+    expect_ids(t, "e\u0301", "195 169");
+    expect(tokenizer_room(t, 10) >= 30, "room for what grows");
+    tokenizer_close(t);
+}
+
+/* -- decoding a stream -------------------------------------------------------------------------------------- */
+
+static void streams(void) {
+    static const char text[] = "a\u00e9\u4e00\U0001f600z";
+    Recipe r = {0};
+    Tokenizer *t = open_recipe(&r);
+    int32_t id[64];
+    char out[64];
+    DecodeStream s = {0};
+    int64_t n = encode(t, id, text), bytes = 0;
+    for (int64_t i = 0; i < n; i++) {
+        bytes += tokenizer_decode_next(t, &s, out + bytes, id[i]);
+        expect(utf8_valid(out, bytes), "a character was split after %lld ids", (long long)i + 1);
+    }
+    expect(bytes == (int64_t)strlen(text) && !memcmp(out, text, strlen(text)), "the stream differs");
+    tokenizer_decode_next(t, &s, out, 0xe4);
+    expect(tokenizer_flush(&s, out) == 3 && !memcmp(out, "\xef\xbf\xbd", 3), "an unfinished character");
+    expect(tokenizer_flush(&s, out) == 0, "flushed twice");
+    tokenizer_close(t);
+}
+
+/* -- random texts -------------------------------------------------------------------------------------------- */
+
+static int write_codepoint(char *to, uint32_t c) {
+    if (c < 0x80) return to[0] = (char)c, 1;
+    int n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    for (int i = n - 1; i > 0; i--, c >>= 6) to[i] = (char)(0x80 | (c & 0x3f));
+    to[0] = (char)((0xf00 >> n & 0xff) | c);
+    return n;
+}
+
+static uint32_t random_codepoint(uint64_t r) {
+    static const uint32_t most[] = {0x80, 0x80, 0x250, 0x800, 0x3000, 0xd800, 0x110000};
+    uint32_t c = (uint32_t)(r >> 8) % most[r % 7];
+    return c >= 0xd800 && c < 0xe000 ? ' ' : c;
+}
+
+static int64_t random_text(char *to, int number) {
+    int64_t bytes = 0, n = (int64_t)(random_bits(1, 2, (uint64_t)number) % 50);
+    for (int64_t i = 0; i < n; i++)
+        bytes += write_codepoint(to + bytes, random_codepoint(random_bits(1, 3, (uint64_t)(number * 64 + i))));
+    return bytes;
+}
+
+static void round_trips(void) {
+    Error error;
+    Tokenizer *t = tokenizer_open(FIXTURE, &error);
+    int bad = 0;
+    for (int i = 0; i < 20000; i++) {
+        char text[256], back[2048];
+        int32_t id[256];
+        int64_t bytes = random_text(text, i), n = tokenizer_encode(t, id, text, bytes, SPECIALS_MATCH);
+        bad += n < 0 || tokenizer_decode(t, back, id, n) != bytes || memcmp(back, text, (size_t)bytes);
+    }
+    expect(bad == 0, "%d of 20000 texts came back changed", bad);
+    tokenizer_close(t);
+}
+
+/* Encoding in parts gives what encoding the whole gives. */
+static void cuts(void) {
+    static const char line[] = "The  quick \u00e9 \u4e00\u4e01 12.\n\n  \tindented\r\nnext'll\n#!x\n\u3000wide\n";
+    Error error;
+    Tokenizer *t = tokenizer_open(FIXTURE, &error);
+    int32_t whole[512], parts[512];
+    int64_t n = encode(t, whole, line), end = (int64_t)strlen(line), cut = end, places = 0;
+    while ((cut = tokenizer_cut(t, line, cut)) > 0) {
+        int64_t a = tokenizer_encode(t, parts, line, cut, SPECIALS_MATCH);
+        a += tokenizer_encode(t, parts + a, line + cut, end - cut, SPECIALS_MATCH);
+        expect(a == n && !memcmp(whole, parts, (size_t)n * sizeof *whole), "cut at %lld", (long long)cut);
+        places++;
+    }
+    expect(places == 1, "%lld places to cut", (long long)places);
+    tokenizer_close(t);
+}
+
+/* Where pieces may cross the end of a line, no place is given. */
+static void no_cuts(void) {
+    static const char lines[] = "a line\nanother\n";
+    Recipe crossing[] = {{0},
+                         {.pretokenizer = SEQUENCE(SPLIT(REGEX("\\\\S+\\\\s+\\\\S+"), "Isolated", "false"))},
+                         {.pretokenizer = SEQUENCE(SPLIT(REGEX("\\\\n"), "MergedWithNext", "false"))}};
+    Recipe words = {.pretokenizer = "{\"type\":\"ByteLevel\"}"};
+    for (int i = 0; i < 3; i++) {
+        Tokenizer *t = open_recipe(&crossing[i]);
+        expect(tokenizer_cut(t, lines, (int64_t)strlen(lines)) == 0, "recipe %d", i);
+        tokenizer_close(t);
+    }
+    Tokenizer *t = open_recipe(&words);
+    expect(tokenizer_cut(t, lines, (int64_t)strlen(lines)) == 7, "words of GPT-2");
+    tokenizer_close(t);
+}
+
+static void hostile_texts(void) {
+    static const char *const unit[] = {"a", " ", "\n", "\u4e00", "  1", "e\u0301", "<", "<|"};
+    enum { BYTES = 1000000 };
+    Error error;
+    Tokenizer *t = tokenizer_open(FIXTURE, &error);
+    char *text = must_alloc(BYTES + 8, 1);
+    int32_t *id = must_alloc(BYTES + 8, sizeof *id);
+    double begin = clock_seconds();
+    for (size_t i = 0; i < sizeof unit / sizeof *unit; i++) {
+        int64_t bytes = 0, n = (int64_t)strlen(unit[i]);
+        for (; bytes < BYTES; bytes += n) memcpy(text + bytes, unit[i], (size_t)n);
+        text[bytes++] = '1';
+        expect(tokenizer_encode(t, id, text, bytes, SPECIALS_MATCH) > 0, "a megabyte of '%s'", unit[i]);
+    }
+    expect(clock_seconds() - begin < 60, "%.1f s for 8 MB", clock_seconds() - begin); /* quadratic would be hours */
+    free(text);
+    free(id);
+    tokenizer_close(t);
+}
+
+/* -- broken files --------------------------------------------------------------------------------------------- */
+
+/* The text of a sound file with `from` replaced. */
+static const struct {
+    const char *from, *to, *words;
+} broken[] = {
+    {"{\"added", "[\"added", "not JSON"},
+    {"{\"added_tokens\"", "{\"x\":1,\"added_tokens\"", "\"x\" is not known here"},
+    {"\"normalizer\":null", "\"normalizer\":{\"type\":\"Lowercase\"}", "normalizer Lowercase"},
+    {"\"normalizer\":null", "\"normalizer\":null,\"normalizer\":null", "duplicate"},
+    {"\"use_regex\":false", "\"use_regex\":false,\"add_prefix_space\":true", "duplicate"},
+    {"\"add_prefix_space\":false", "\"add_prefix_space\":true", "add_prefix_space true"},
+    {"\"type\":\"ByteLevel\",\"add", "\"type\":\"Metaspace\",\"add", "pre_tokenizer Metaspace"},
+    {"\"pre_tokenizer\":{", "\"pre_tokenizer\":null,\"padding\":{", "pre_tokenizer has no type"},
+    {"{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}",
+     SPLIT(REGEX("a("), "Isolated", "false"), "cannot be read"},
+    {"{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}",
+     SPLIT(REGEX("a*"), "Isolated", "false"), "matches an empty text"},
+    {"{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}",
+     SPLIT(REGEX("\\\\h"), "Isolated", "false"), "\\h"},
+    {"{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}", SPLIT(REGEX("a"), "Glued", "false"),
+     "behavior Glued"},
+    {"{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}",
+     SPLIT(REGEX("a"), "Isolated", "false"), "no ByteLevel"},
+    {"\"decoder\":{\"type\":\"ByteLevel\"}", "\"decoder\":{\"type\":\"WordPiece\"}", "decoder WordPiece"},
+    {"\"type\":\"BPE\"", "\"type\":\"Unigram\"", "model.type is Unigram"},
+    {"\"type\":\"BPE\"", "\"type\":\"BPE\",\"byte_fallback\":true", "model.byte_fallback"},
+    {"\"type\":\"BPE\"", "\"type\":\"BPE\",\"dropout\":0.1", "model.dropout"},
+    {"\"type\":\"BPE\"", "\"type\":\"BPE\",\"unk_token\":\"<unk>\"", "model.unk_token"},
+    {"\"merges\":[", "\"merges\":[\"x yy\",", "merges[0]"},
+    {"\"merges\":[", "\"merges\":[[\"x\"],", "merges[0]"},
+    {"\"merges\":[", "\"merges\":[7,", "merges[0]"},
+    {"\"th\":256", "\"th\":-1", "no id below"},
+    {"\"th\":256", "\"th\":257", "id 257 twice"},
+    {"\"th\":256", "\"th\":99999999", "no id below"},
+    {"\"th\":256", "\"\u4e00\":256", "alphabet of bytes"},
+    {"\"a\":97,", "", "the byte 0x61"},
+    {"\"added_tokens\":[", "\"added_tokens\":[{\"id\":1}", "added_tokens[0] has no content"},
+    {"\"added_tokens\":[", "\"added_tokens\":[{\"id\":1,\"content\":\"\"}", "has no content"},
+    {"\"added_tokens\":[", "\"added_tokens\":[{\"id\":-5,\"content\":\"x\"}", "no id below"},
+    {"\"added_tokens\":[", "\"added_tokens\":[{\"id\":1,\"content\":\"x\",\"single_word\":true}", "single_word"},
+    {"\"added_tokens\":[", "\"added_tokens\":[{\"id\":1,\"content\":\"x\"},{\"id\":2,\"content\":\"x\"}", "twice"},
+    {"\"added_tokens\":[", "\"added_tokens\":[{\"id\":1,\"content\":\"x\"},{\"id\":1,\"content\":\"y\"}",
+     "id 1 twice"},
+};
+
+static void broken_files(void) {
+    Recipe plain = {0};
+    size_t bytes;
+    char *sound = recipe_text(&plain, &bytes);
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
+        const char *at = strstr(sound, broken[i].from);
+        check(at, "row %zu: '%s' is not in the file", i, broken[i].from);
+        char *text = must_format("%.*s%s%s", (int)(at - sound), sound, broken[i].to, at + strlen(broken[i].from));
+        const char *path = test_file("broken.json", text, (int64_t)strlen(text));
+        Error error;
+        Tokenizer *t = tokenizer_open(path, &error);
+        expect_message(t != NULL, &error, broken[i].words, broken[i].to);
+        if (!t) expect(strstr(error.text, "broken.json"), "no file in: %s", error.text);
+        tokenizer_close(t);
+        free(text);
+    }
+    free(sound);
+}
+
+/* Every prefix of a sound file, and every file with a byte changed, is read or refused. */
+static void damaged_files(void) {
+    Recipe plain = {.added = two_added};
+    size_t bytes;
+    char *sound = recipe_text(&plain, &bytes);
+    Error error;
+    TokenizerFile file;
+    for (size_t i = 0; i < bytes; i += 7) {
+        char *cut = must_alloc((int64_t)i + 1, 1);
+        memcpy(cut, sound, i);
+        expect(!tokenizer_file_parse(&file, cut, (int64_t)i, "cut", &error), "a cut file was taken");
+        free(cut);
+        char *changed = must_alloc((int64_t)bytes, 1);
+        memcpy(changed, sound, bytes);
+        changed[i] ^= (char)(1 << i % 8);
+        if (tokenizer_file_parse(&file, changed, (int64_t)bytes, "changed", &error)) tokenizer_file_free(&file);
+        free(changed);
+    }
+    free(sound);
+}
+
+static void configurations(void) {
+    static const struct {
+        const char *text, *words; /* NULL: sound */
+    } rows[] = {
+        {"{\"add_bos_token\":true,\"bos_token\":{\"content\":\"<|x|>\"},\"eos_token\":\"<|x|>y\"}", NULL},
+        {"{\"bos_token\":\"<nope>\"}", "not among the added tokens"},
+        {"{\"bos_token\":7}", "bos_token is no text"},
+        {"{\"add_bos_token\":\"yes\"}", "neither true nor false"},
+        {"{\"add_bos_token\"", "not JSON"},
+        {"[]", "no JSON object"},
+    };
+    Recipe r = {.added = two_added};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        Error error;
+        test_file("tokenizer_config.json", rows[i].text, (int64_t)strlen(rows[i].text));
+        if (!rows[i].words) {
+            Tokenizer *t = open_recipe(&r);
+            expect(tokenizer_bos(t) == 300 && tokenizer_eos(t) == 301 && tokenizer_adds_bos(t), "row %zu", i);
+            tokenizer_close(t);
+            continue;
+        }
+        Tokenizer *t = tokenizer_open(test_path("tokenizer.json"), &error);
+        expect_message(t != NULL, &error, rows[i].words, rows[i].text);
+        tokenizer_close(t);
+    }
+}
+
+const TestCase tokenizer_tests[] = {
+    {"the published vectors", published_vectors},
+    {"pieces", pieces},
+    {"the pre-tokenizer of V2 is the published one", v2_pretokenizer_is_the_published},
+    {"merges by rank", merging},
+    {"added tokens", added_tokens},
+    {"normalisation", normalisation},
+    {"a stream never splits a character", streams},
+    {"20000 random texts come back", round_trips},
+    {"encoding in parts", cuts},
+    {"texts that cannot be encoded in parts", no_cuts},
+    {"a megabyte of one thing", hostile_texts},
+    {"broken files", broken_files},
+    {"damaged files", damaged_files},
+    {"tokenizer_config.json", configurations},
+    {0},
+};
