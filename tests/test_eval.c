@@ -40,7 +40,7 @@ void eval_on_ranks(int ranks, int ep, EvalBody body, void *own) {
     Job job = {.body = body, .own = own};
     Error error = {0};
     small_config(&job.config, key, (int)(sizeof key / sizeof *key), ranks, ep);
-    job.config.bos_token_id = 256, job.config.eos_token_id = 257;
+    job.config.bos_token_id = 256, job.config.eos_token_id = 0; /* a model's eos need not be the tokenizer's */
     job.use = (EngineUse){.sequence_length = LENGTH,
                           .micro = MICRO,
                           .sequences = MICRO * ranks,
@@ -192,7 +192,7 @@ static void sum_by_logits(Engine *e, void *own) {
 static void loss_of_text(void) {
     enum { TOKENS = 4 * LENGTH + 18 };
     int32_t ids[TOKENS];
-    for (int i = 0; i < TOKENS; i++) ids[i] = (int32_t)(random_bits(9, 0, (uint64_t)i) % 256);
+    for (int i = 0; i < TOKENS; i++) ids[i] = 1 + (int32_t)(random_bits(9, 0, (uint64_t)i) % 255);
     TextSum sum = {ids, TOKENS, 0};
     TextJob one = {.path = make_shard("text.h5", ids, TOKENS)}, two = one;
     eval_on_ranks(1, 1, sum_by_logits, &sum);
@@ -210,14 +210,14 @@ static void loss_of_text(void) {
                r, two.result[r].loss);
 }
 
-/* eos is scored and has no bytes, so bits per byte grow with it. */
+/* The tokenizer's special tokens and the model's eos (0) are scored and have no bytes, so bits per byte grow. */
 static void bytes_of_text(void) {
-    int32_t ids[12] = {65, 66, 67, 68, 257, 69, 70, 71, 72, 73, 257, 256};
+    int32_t ids[12] = {65, 66, 67, 68, 257, 69, 70, 0, 72, 73, 257, 256};
     TextJob job = {.path = make_shard("eos.h5", ids, 12)};
     eval_on_ranks(1, 1, evaluate_text, &job);
     const Evaluation *v = &job.result[0];
-    expect(v->tokens == 11 && v->bytes == 8, "%lld tokens, %lld bytes", (long long)v->tokens, (long long)v->bytes);
-    expect(fabs(evaluation_bits_per_byte(v) - v->loss * 11 / 8 / M_LN2) < 1e-12, "%g bits per byte",
+    expect(v->tokens == 11 && v->bytes == 7, "%lld tokens, %lld bytes", (long long)v->tokens, (long long)v->bytes);
+    expect(fabs(evaluation_bits_per_byte(v) - v->loss * 11 / 7 / M_LN2) < 1e-12, "%g bits per byte",
            evaluation_bits_per_byte(v));
 }
 
@@ -248,68 +248,113 @@ static void refused_texts(void) { eval_on_ranks(1, 1, refuse_text, NULL); }
 
 /* -- multiple choice -------------------------------------------------------------------------------- */
 
+typedef struct {
+    const char *question, *choice[3];
+    int choices, answer;
+} Asked;
+static const Asked asked[] = {{"a", {"x", "yy", "zzzz"}, 3, 1},    {"b", {"no", "y\xc3\xa9s"}, 2, 1},
+                              {"c", {"A", "B", "CCC"}, 3, 2},      {"d", {"a", "bcdefghi"}, 2, 1},
+                              {"e", {"it", "and", "so on"}, 3, 0}, {"f", {"7", "seventeen"}, 2, 1}};
+enum { QUESTIONS = sizeof asked / sizeof *asked };
+
 static const char choices_text[] = "{\"question\":\"a\",\"choices\":[\"x\",\"yy\",\"zzzz\"],\"answer\":\"yy\"}\n"
                                    "{\"question\":\"b\",\"choices\":[\"no\",\"y\\u00e9s\"],\"answer\":1}\n"
-                                   "{\"question\":\"c\",\"choices\":[\"A\",\"B\",\"CCC\"],\"answer\":\"C\"}\n";
+                                   "{\"question\":\"c\",\"choices\":[\"A\",\"B\",\"CCC\"],\"answer\":\"C\"}\n"
+                                   "{\"question\":\"d\",\"choices\":[\"a\",\"bcdefghi\"],\"answer\":\"bcdefghi\"}\n"
+                                   "{\"question\":\"e\",\"choices\":[\"it\",\"and\",\"so on\"],\"answer\":\"A\"}\n"
+                                   "{\"question\":\"f\",\"choices\":[7,\"seventeen\"],\"answer\":1}\n";
 
 static const Config usual;
 
 typedef struct {
     Task task;
     TaskResult result[RANKS_MOST];
+    char *items; /* what rank 0 wrote */
 } ChoiceJob;
 
 static void run_choice(Engine *e, void *own) {
     ChoiceJob *job = own;
     Error error = {0};
+    size_t bytes;
+    int rank = e->run.mesh.world->rank;
     Tokenizer *t = tokenizer_open("bytes", &error);
-    Exam exam = {.engine = e, .tokenizer = t};
+    Exam exam = {.engine = e, .tokenizer = t, .items = rank ? NULL : open_memstream(&job->items, &bytes)};
     expect(task_check(&job->task, e->run.config, t, &error), "%s", error.text);
-    expect(task_run(&job->task, &exam, &job->result[e->run.mesh.world->rank], &error), "%s", error.text);
+    expect(task_run(&job->task, &exam, &job->result[rank], &error), "%s", error.text);
+    if (exam.items) fclose(exam.items);
     tokenizer_close(t);
 }
 
 /* The same from logits: what stands behind "Answer:" is scored, byte by byte. */
+typedef struct {
+    double sum[QUESTIONS][3];
+    int plain[QUESTIONS], normalised[QUESTIONS];
+} ByHand;
+
 static void choose_by_logits(Engine *e, void *own) {
-    static const struct {
-        const char *question, *choice[3];
-        int choices, answer;
-    } asked[] = {{"a", {"x", "yy", "zzzz"}, 3, 1}, {"b", {"no", "y\xc3\xa9s"}, 2, 1}, {"c", {"A", "B", "CCC"}, 3, 2}};
-    TaskResult *r = own;
-    for (int q = 0; q < 3; q++) {
-        int plain = 0, normalised = 0;
+    ByHand *by = own;
+    for (int q = 0; q < QUESTIONS; q++) {
         double best = -INFINITY, best_a_byte = -INFINITY;
         for (int i = 0; i < asked[q].choices; i++) {
             char *text = must_format("Question: %s\nAnswer: %s", asked[q].question, asked[q].choice[i]);
             int64_t n = (int64_t)strlen(text), bytes = (int64_t)strlen(asked[q].choice[i]);
             int32_t ids[LENGTH];
             for (int64_t k = 0; k < n; k++) ids[k] = (unsigned char)text[k];
-            double sum = by_logits(e, ids, n, n - bytes - 1);
-            if (sum > best) best = sum, plain = i;
-            if (sum / (double)bytes > best_a_byte) best_a_byte = sum / (double)bytes, normalised = i;
+            double sum = by->sum[q][i] = by_logits(e, ids, n, n - bytes - 1);
+            if (sum > best) best = sum, by->plain[q] = i;
+            if (sum / (double)bytes > best_a_byte) best_a_byte = sum / (double)bytes, by->normalised[q] = i;
             free(text);
         }
-        r->plain += plain == asked[q].answer;
-        r->accuracy += normalised == asked[q].answer;
+    }
+}
+
+/* Line by line what -o holds. */
+static void expect_items(const char *items, const ByHand *by) {
+    for (int q = 0; q < QUESTIONS; q++) {
+        json_t *line = json_loads(items, JSON_DISABLE_EOF_CHECK, NULL),
+               *sums = json_object_get(line, "log_likelihood");
+        expect(json_integer_value(json_object_get(line, "line")) == q + 1, "line %d", q + 1);
+        expect(json_integer_value(json_object_get(line, "answer")) == asked[q].answer, "answer of line %d", q + 1);
+        expect(json_integer_value(json_object_get(line, "chosen")) == by->normalised[q] &&
+                   json_integer_value(json_object_get(line, "chosen_plain")) == by->plain[q],
+               "line %d: %d and %d by logits: %s", q + 1, by->normalised[q], by->plain[q], items);
+        expect(json_array_size(sums) == (size_t)asked[q].choices, "line %d: %zu sums", q + 1, json_array_size(sums));
+        for (int i = 0; i < asked[q].choices; i++) {
+            double sum = json_real_value(json_array_get(sums, (size_t)i));
+            expect(fabs(sum - by->sum[q][i]) < 1e-9 * fabs(sum), "line %d: %.15g, by logits %.15g", q + 1, sum,
+                   by->sum[q][i]);
+        }
+        json_decref(line);
+        items = strchr(items, '\n') + 1;
     }
 }
 
 static void multiple_choice(void) {
     ChoiceJob one = {.task = {.name = "test", .kind = TASK_CHOICE, .config = &usual}}, four;
-    TaskResult by_hand = {0};
-    const char *file = test_file("choice.jsonl", choices_text, (int64_t)sizeof choices_text - 1);
-    strcpy(one.task.path, file);
+    ByHand by = {0};
+    int plain = 0, normalised = 0, differ = 0;
+    strcpy(one.task.path, test_file("choice.jsonl", choices_text, (int64_t)sizeof choices_text - 1));
     four = one;
-    eval_on_ranks(1, 1, choose_by_logits, &by_hand);
+    eval_on_ranks(1, 1, choose_by_logits, &by);
     eval_on_ranks(1, 1, run_choice, &one);
     eval_on_ranks(4, 2, run_choice, &four);
-    const TaskResult *r = &one.result[0];
-    expect(r->items == 3 && r->finite && !r->cut, "%lld questions, %lld cut", (long long)r->items, (long long)r->cut);
-    expect(fabs(r->accuracy - by_hand.accuracy / 3) < 1e-12 && fabs(r->plain - by_hand.plain / 3) < 1e-12,
-           "normalised %g, by logits %g; plain %g, %g", r->accuracy, by_hand.accuracy / 3, r->plain,
-           by_hand.plain / 3);
-    for (int i = 0; i < 4; i++)
-        expect(four.result[i].accuracy == r->accuracy && four.result[i].plain == r->plain, "rank %d of 4 differs", i);
+    for (int q = 0; q < QUESTIONS; q++) {
+        plain += by.plain[q] == asked[q].answer;
+        normalised += by.normalised[q] == asked[q].answer;
+        differ += by.plain[q] != by.normalised[q];
+    }
+    expect(differ && plain != normalised, "length makes no difference: the test shows nothing");
+    for (int i = 0; i < 4; i++) {
+        const TaskResult *r = i ? &four.result[i] : &one.result[0];
+        expect(r->items == QUESTIONS && r->finite && !r->cut, "%d questions, %d cut", (int)r->items, (int)r->cut);
+        expect(fabs(r->accuracy * QUESTIONS - normalised) < 1e-9 && fabs(r->plain * QUESTIONS - plain) < 1e-9,
+               "normalised %g of %d, plain %g of %d", r->accuracy * QUESTIONS, normalised, r->plain * QUESTIONS,
+               plain);
+    }
+    expect_items(one.items, &by);
+    expect_items(four.items, &by);
+    free(one.items);
+    free(four.items);
 }
 
 /* A prompt that is too long loses its beginning; a choice that is too long is refused. */
@@ -319,6 +364,7 @@ static void long_choices(void) {
     int n = snprintf(text, sizeof text, "{\"question\":\"%060d\",\"choices\":[\"x\",\"y\"],\"answer\":\"x\"}\n", 0);
     strcpy(job.task.path, test_file("long.jsonl", text, n));
     eval_on_ranks(1, 1, run_choice, &job);
+    free(job.items);
     expect(job.result[0].cut == 1, "%lld prompts cut", (long long)job.result[0].cut);
     n = snprintf(text, sizeof text, "{\"question\":\"a\",\"choices\":[\"x\",\"%048d\"],\"answer\":\"x\"}\n", 0);
     strcpy(job.task.path, test_file("long.jsonl", text, n));
