@@ -135,15 +135,42 @@ void eval_shots_text(void) {
     expect_message(shots_open(&s, lines_file("\n"), LINES_CHOICE, 0, &error), &error, "holds no question", "none");
 }
 
+static int64_t bytes_of(const Tokenizer *t, const int32_t *ids, int64_t n) {
+    char *text = must_alloc(n * tokenizer_max_bytes(t) + 1, 1);
+    int64_t bytes = tokenizer_decode(t, text, ids, n);
+    free(text);
+    return bytes;
+}
+
+/* As few of the last tokens as hold all of the last bytes, wherever tokens and words begin. */
+static void expect_cover(const Tokenizer *t, const int32_t *ids, int64_t n, int64_t bytes) {
+    int64_t count = ids_that_cover(t, ids, n, bytes);
+    bool enough = count <= n && bytes_of(t, ids + n - count, count) >= bytes;
+    bool few = !count || bytes_of(t, ids + n - count + 1, count - 1) < bytes;
+    expect(enough && few, "%s: %lld tokens for %lld bytes", tokenizer_name(t), (long long)count, (long long)bytes);
+}
+
 void eval_cover(void) {
-    static const int32_t ids[] = {256, 'a', 'b', 257, 'c'};
-    static const int64_t wanted[] = {0, 1, 3, 4, 5}; /* to cover 0, 1, 2, 3, 4 bytes; special tokens have none */
-    Error error;
-    Tokenizer *t = tokenizer_open("bytes", &error);
-    for (int64_t bytes = 0; bytes < 5; bytes++)
-        expect(ids_that_cover(t, ids, 5, bytes) == wanted[bytes], "%lld bytes: %lld tokens", (long long)bytes,
-               (long long)ids_that_cover(t, ids, 5, bytes));
-    tokenizer_close(t);
+    static const int32_t special[] = {256, 'a', 'b', 257, 'c'};
+    static const int64_t wanted[] = {0, 1, 3, 4}; /* to cover 0, 1, 2, 3 bytes; special tokens have none */
+    static const char *const names[] = {"bytes", "tests/fixtures/tokenizer/deepseek-v2.json"};
+    const char *text = "Question: How many?\nAnswer: the LORD, 2024 \xe4\xbd\xa0\xe5\xa5\xbd";
+    const Config c = {.bos_token_id = 256};
+    Error error = {0};
+    for (int k = 0; k < 2; k++) {
+        int64_t n;
+        Tokenizer *t = tokenizer_open(names[k], &error);
+        check(t, "%s", error.text);
+        int32_t *ids = prompt_ids(&c, t, text, &n);
+        int64_t first = tokenizer_adds_bos(t), whole = (int64_t)strlen(text);
+        expect(bytes_of(t, ids + first, n - first) == whole, "%s: text became other text", names[k]);
+        for (int64_t bytes = 0; bytes <= whole; bytes++) expect_cover(t, ids + first, n - first, bytes);
+        for (int64_t bytes = 0; bytes < 4 && k == 0; bytes++)
+            expect(ids_that_cover(t, special, 5, bytes) == wanted[bytes], "%lld bytes: %lld tokens", (long long)bytes,
+                   (long long)ids_that_cover(t, special, 5, bytes));
+        free(ids);
+        tokenizer_close(t);
+    }
 }
 
 void eval_words(void) {
