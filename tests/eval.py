@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shutil
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools"))
@@ -129,6 +130,22 @@ def mistakes(rows, text, choice):
                  said(done)[:160])
 
 
+def not_numbers(rows, text, choice):
+    folder = rows.new_folder("nan")
+    shutil.copy(os.path.join(FIXTURE, "config.json"), folder)
+    with open(os.path.join(FIXTURE, "model.safetensors"), "rb") as source:
+        weights = bytearray(source.read())
+    weights[-4:] = b"\x00\x00\xc0\x7f"
+    with open(os.path.join(folder, "model.safetensors"), "wb") as to:
+        to.write(weights)
+    out = os.path.join(rows.folder, "nan.jsonl")
+    done = dsv2(["eval", folder, text, choice, "-o", out, "sequence_length=128"])
+    with open(out, encoding="utf-8") as lines:
+        kept = [json.loads(line) for line in lines]
+    rows.row(done.returncode == 70 and "not numbers" in done.stderr and kept[0]["loss"] is None,
+             "log-likelihoods that are not numbers", said(done))
+
+
 def main():
     rows = Rows("eval")
     choice = write_lines(os.path.join(rows.folder, "choice.jsonl"), CHOICE)
@@ -140,6 +157,7 @@ def main():
     of_config(rows, text, choice)
     learned(rows)
     mistakes(rows, text, choice)
+    not_numbers(rows, text, choice)
     rows.end()
 
 

@@ -9,6 +9,7 @@
 
 #include "data/disk.h"
 #include "launch/agree.h"
+#include "launch/signals.h"
 #include "train/commands.h"
 #include "train/log.h"
 #include "train/session.h"
@@ -206,6 +207,7 @@ static int run_tasks(Eval *v, Error *error) {
     int code = EXIT_DONE;
     v->exam.engine = &v->session.engine;
     v->exam.tokenizer = v->tokenizer;
+    signals_open(); /* from here on somebody looks at them */
     for (int i = 0; i < v->tasks && code != EXIT_RETRY; i++) {
         TaskResult r;
         if (is_empty(&v->task[i])) continue;
@@ -215,8 +217,8 @@ static int run_tasks(Eval *v, Error *error) {
         if (r.stopped) code = EXIT_RETRY;
     }
     if (code == EXIT_NUMERIC) fail(error, "some of the model's log-likelihoods are not numbers");
-    if (code == EXIT_RETRY) fail(error, "stopped by a signal");
-    if (!agree(v->session.world, close_items(v, error), error)) return EXIT_IO;
+    if (code == EXIT_RETRY) fail(error, "stopped by a signal%s", v->out ? "; nothing is written" : "");
+    if (code != EXIT_RETRY && !agree(v->session.world, close_items(v, error), error)) return EXIT_IO;
     return code;
 }
 
