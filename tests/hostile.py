@@ -49,6 +49,7 @@ TEXTS = [
     ("latin1.txt", b"caf\xe9 au lait", 1),
     ("binary.txt", bytes(range(256)) * 4000, 1),
 ]
+GOOD_TO_TOKENIZE = ["escaped-nul.jsonl", "no-field.jsonl"]  # a NUL has an id; other objects pass through
 TAKEN = [
     ("letter.txt", b"a" * 1_000_000),
     ("spaces.txt", b" " * 1_000_000),
@@ -73,20 +74,20 @@ CONFIGS = [
 ]
 
 
-def run(words, cwd):
+def run(words, cwd, stdin="/dev/null"):
     """Exit code, what was said as errors, seconds and MiB of one run."""
     begin = time.time()
-    with subprocess.Popen(command(words), cwd=cwd, env=ENV, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                          stderr=subprocess.PIPE) as job:
+    with open(stdin, "rb") as given, subprocess.Popen(command(words), cwd=cwd, env=ENV, stdin=given,
+                                                      stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as job:
         text = job.stderr.read()
         _, status, usage = os.wait4(job.pid, 0)
         job.returncode = os.waitstatus_to_exitcode(status)
     return job.returncode, text, time.time() - begin, usage.ru_maxrss // 1024
 
 
-def judge(rows, what, words, cwd, code, sentence):
+def judge(rows, what, words, cwd, code, sentence, stdin="/dev/null"):
     """A row: the exit code, and the last line names what it should."""
-    got, text, seconds, mib = run(words, cwd)
+    got, text, seconds, mib = run(words, cwd, stdin)
     lines = text.decode("utf-8", "replace").strip().split("\n")
     plain = not any(c < 0x20 and c != 0x0A for c in text)
     ok = got == code and sentence in lines[-1] and plain and seconds < MOST_SECONDS and mib < MOST_MIB
@@ -108,6 +109,8 @@ def texts(rows, cwd):
         place = "%s:%d: " % (name, line)
         judge(rows, name, ["prepare", "a.yaml", "data.text.path=" + name], cwd, EXIT_INPUT, place)
         judge(rows, "eval " + name, ["eval", FIXTURE, name], cwd, EXIT_INPUT, place)
+        if name.endswith(".jsonl") and name not in GOOD_TO_TOKENIZE:
+            judge(rows, "tokenize " + name, ["tokenize", "bytes"], cwd, EXIT_INPUT, "input:%d: " % line, path)
         os.remove(path)
     for name, data in TAKEN:
         write(cwd, name, data)

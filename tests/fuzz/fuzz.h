@@ -25,4 +25,6 @@ bool fuzz_config(const uint8_t *data, int64_t bytes);
 bool fuzz_manifest(const uint8_t *data, int64_t bytes);
 bool fuzz_documents(const uint8_t *data, int64_t bytes);
 bool fuzz_questions(const uint8_t *data, int64_t bytes);
+bool fuzz_tokenizer(const uint8_t *data, int64_t bytes);
+bool fuzz_encode(const uint8_t *data, int64_t bytes);
 bool fuzz_commandline(const uint8_t *data, int64_t bytes);

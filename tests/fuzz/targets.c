@@ -15,6 +15,8 @@ const FuzzTarget fuzz_targets[] = {
     {"manifest", fuzz_manifest},
     {"documents", fuzz_documents},
     {"questions", fuzz_questions},
+    {"tokenizer", fuzz_tokenizer},
+    {"encode", fuzz_encode},
     {"commandline", fuzz_commandline},
     {0},
 };
