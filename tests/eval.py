@@ -6,6 +6,7 @@ import math
 import os
 import re
 import shutil
+import struct
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools"))
@@ -135,7 +136,7 @@ def not_numbers(rows, text, choice):
     shutil.copy(os.path.join(FIXTURE, "config.json"), folder)
     with open(os.path.join(FIXTURE, "model.safetensors"), "rb") as source:
         weights = bytearray(source.read())
-    weights[-4:] = b"\x00\x00\xc0\x7f"
+    weights[-4:] = struct.pack("<f", 3e38)  # of the last norm: logits overflow
     with open(os.path.join(folder, "model.safetensors"), "wb") as to:
         to.write(weights)
     out = os.path.join(rows.folder, "nan.jsonl")
