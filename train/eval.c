@@ -16,6 +16,9 @@
 #include "train/setup.h"
 #include "train/task.h"
 
+/* A model that says nothing computes so many tokens at once, in so many sequences at most. */
+enum { MICRO_TOKENS = 4096, MICRO_MOST = 8 };
+
 typedef struct {
     Config config;
     Session session;
@@ -29,7 +32,6 @@ typedef struct {
     const char *out;
     char items[PATH_MAX]; /* where the lines of -o are written until they are whole */
     Exam exam;
-    bool finite;
 } Eval;
 
 /* -- before anything is computed -------------------------------------------------------------------- */
@@ -94,7 +96,8 @@ static bool find_tasks(Eval *v, const CommandLine *line, int *code, Error *error
 
 static EngineUse use_of(const Eval *v, int ranks) {
     const Config *c = &v->config;
-    int64_t micro = max_i64(min_i64(c->micro_batch_size, 8), 1);
+    int64_t wanted = c->micro_batch_size ? c->micro_batch_size : MICRO_TOKENS / c->sequence_length;
+    int64_t micro = max_i64(min_i64(wanted, MICRO_MOST), 1);
     EngineUse use = {.sequence_length = c->sequence_length, .micro = micro, .sequences = micro * ranks};
     for (int i = 0; i < v->tasks; i++) task_use(v->task[i].kind, &use);
     return use;
@@ -166,7 +169,7 @@ static void print_questions(const Task *task, const TaskResult *r) {
         print_share(task->kind == TASK_ANSWER ? "exact match" : "numbers found", r->accuracy, r->items);
     }
     printf("%s questions, ", format_commas(items, r->items));
-    if (task->kind != TASK_NEEDLE) printf("%lld shots, ", (long long)task->shots);
+    if (task->kind != TASK_NEEDLE) printf("shots %lld, ", (long long)task->shots);
 }
 
 /* Rows are lengths, columns depths. */

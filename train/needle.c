@@ -33,45 +33,45 @@ typedef struct {
 } NeedleSet;
 
 static NeedleSet set_open(const Needles *s, int64_t length) {
-    NeedleSet r = {.length = length, .count = HAYSTACK_DEPTHS * s->task->config->eval_needles};
-    r.number = must_alloc(r.count, sizeof *r.number);
-    r.prompt = must_alloc(r.count, sizeof *r.prompt);
-    r.reply = must_alloc(r.count, sizeof *r.reply);
-    for (int64_t i = 0; i < r.count; i++) {
-        r.number[i] = hidden_number(s->config, length, i);
-        r.prompt[i] = (Prompt){haystack_prompt(&s->hay, length, (int)(i % HAYSTACK_DEPTHS), r.number[i]),
-                               length - HAYSTACK_ANSWER};
+    NeedleSet set = {.length = length, .count = HAYSTACK_DEPTHS * s->task->config->eval_needles};
+    set.number = must_alloc(set.count, sizeof *set.number);
+    set.prompt = must_alloc(set.count, sizeof *set.prompt);
+    set.reply = must_alloc(set.count, sizeof *set.reply);
+    for (int64_t i = 0; i < set.count; i++) {
+        set.number[i] = hidden_number(s->config, length, i);
+        set.prompt[i] = (Prompt){haystack_prompt(&s->hay, length, (int)(i % HAYSTACK_DEPTHS), set.number[i]),
+                                 length - HAYSTACK_ANSWER};
     }
-    return r;
+    return set;
 }
 
-static void set_close(NeedleSet *r) {
-    for (int64_t i = 0; i < r->count; i++) {
-        free((int32_t *)(uintptr_t)r->prompt[i].ids);
-        free(r->reply[i]);
+static void set_close(NeedleSet *set) {
+    for (int64_t i = 0; i < set->count; i++) {
+        free((int32_t *)(uintptr_t)set->prompt[i].ids);
+        free(set->reply[i]);
     }
-    free(r->number);
-    free(r->prompt);
-    free(r->reply);
+    free(set->number);
+    free(set->prompt);
+    free(set->reply);
 }
 
-static bool is_found(const Needles *s, const NeedleSet *r, int64_t i) {
+static bool is_found(const Needles *s, const NeedleSet *set, int64_t i) {
     char number[32];
-    snprintf(number, sizeof number, "%lld", (long long)r->number[i]);
-    bool found = strstr(r->reply[i], number);
+    snprintf(number, sizeof number, "%lld", (long long)set->number[i]);
+    bool found = strstr(set->reply[i], number);
     if (s->exam->items)
         task_item(s->exam,
-                  json_pack("{s:s, s:I, s:i, s:s, s:o, s:b}", "set", s->task->name, "tokens", (json_int_t)r->length,
+                  json_pack("{s:s, s:I, s:i, s:s, s:o, s:b}", "set", s->task->name, "tokens", (json_int_t)set->length,
                             "depth", (int)(i % HAYSTACK_DEPTHS) * 100 / (HAYSTACK_DEPTHS - 1), "answer", number,
-                            "generated", reply_json(r->reply[i]), "right", found));
+                            "generated", reply_json(set->reply[i]), "right", found));
     return found;
 }
 
 /* Rank 0 has the replies and tells the others. */
-static void ask(const Needles *s, NeedleSet *r, int64_t found[HAYSTACK_DEPTHS], int64_t *tokens) {
+static void ask(const Needles *s, NeedleSet *set, int64_t found[HAYSTACK_DEPTHS], int64_t *tokens) {
     Comm *world = s->exam->engine->run.mesh.world;
-    replies(s->exam, r->prompt, r->count, HAYSTACK_ANSWER, r->reply, tokens);
-    for (int64_t i = 0; i < r->count && world->rank == 0; i++) found[i % HAYSTACK_DEPTHS] += is_found(s, r, i);
+    replies(s->exam, set->prompt, set->count, HAYSTACK_ANSWER, set->reply, tokens);
+    for (int64_t i = 0; i < set->count && world->rank == 0; i++) found[i % HAYSTACK_DEPTHS] += is_found(s, set, i);
     world->ops->host_broadcast(world, found, HAYSTACK_DEPTHS * (int64_t)sizeof *found, 0);
 }
 
@@ -89,11 +89,11 @@ static void run_lengths(const Needles *s, TaskResult *result) {
     t->each = s->task->config->eval_needles;
     t->lengths = choose_lengths(&s->hay, s->config->sequence_length, t->length);
     for (int l = 0; l < t->lengths && !(result->stopped = evaluation_stopped(s->exam->engine)); l++) {
-        NeedleSet r = set_open(s, t->length[l]);
-        ask(s, &r, t->found[l], &result->tokens);
-        result->items += r.count;
+        NeedleSet set = set_open(s, t->length[l]);
+        ask(s, &set, t->found[l], &result->tokens);
+        result->items += set.count;
         for (int d = 0; d < HAYSTACK_DEPTHS; d++) right += t->found[l][d];
-        set_close(&r);
+        set_close(&set);
     }
     result->accuracy = (double)right / (double)max_i64(result->items, 1);
 }
