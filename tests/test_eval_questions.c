@@ -194,6 +194,10 @@ void eval_words(void) {
         expect(task.kind == cases[i].kind && task.shots == cases[i].shots, "%s: kind %d, %lld shots", path, task.kind,
                (long long)task.shots);
     }
+    expect(task_of_word(&task, &c, "needle", &error) && task.kind == TASK_NEEDLE && !*task.path, "%s", task.path);
+    expect(task_of_word(&task, &c, "needle:a/b", &error) && task.kind == TASK_NEEDLE && !strcmp(task.path, "a/b"),
+           "%s", task.path);
+    expect_message(task_of_word(&task, &c, "needles", &error), &error, "needles: there is no such file", "needles");
     const char *path = test_file("f.jsonl", "{\"texts\":\"a\"}", 13);
     expect_message(task_of_word(&task, &c, path, &error), &error, "f.jsonl:1: has neither", "another object");
     path = test_file("f.jsonl", "\n", 1);
@@ -201,6 +205,8 @@ void eval_words(void) {
     path = test_file("f.jsonl", "{", 1);
     expect_message(task_of_word(&task, &c, path, &error), &error, "f.jsonl:1: not JSON", "half a line");
     check(disk_make_folder(test_path("set"), &error), "%s", error.text);
+    test_file("set/train.h5", "", 0);
+    expect(task_of_word(&task, &c, test_path("set"), &error) && strstr(task.path, "set/train.h5"), "%s", task.path);
     test_file("set/train-00000.h5", "", 0);
     expect(task_of_word(&task, &c, test_path("set"), &error) && strstr(task.path, "set/train"), "%s", task.path);
     test_file("set/validation-00000.h5", "", 0);

@@ -14,7 +14,7 @@ static bool ends_with(const char *text, const char *end) {
 
 /* Prepared shards: a file, FOLDER/train or FOLDER/validation, or the folder (what it holds out, else all of it). */
 static bool find_shard(Task *task, const char *path) {
-    static const char *const suffixes[] = {"", "/validation", "/train"};
+    static const char *const suffixes[] = {"", "/validation", "/validation.h5", "/train", "/train.h5"};
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
         char stem[PATH_MAX], first[PATH_MAX];
         disk_path(stem, "%s%s", path, suffixes[i]);
