@@ -92,11 +92,15 @@ static bool put_token(Spool *s, int32_t token, Error *error) {
 
 bool spool_text(Spool *s, const char *text, int64_t bytes, Error *error) {
     if (s->record.tokens == 0 && s->bos >= 0 && !put_token(s, s->bos, error)) return false;
-    if (bytes > s->ids_room) {
-        s->ids_room = bytes;
-        s->ids = must_realloc(s->ids, bytes, sizeof *s->ids);
+    int64_t room = tokenizer_room(s->tokenizer, bytes);
+    if (room > s->ids_room) {
+        s->ids_room = room;
+        s->ids = must_realloc(s->ids, room, sizeof *s->ids);
     }
     int64_t n = tokenizer_encode(s->tokenizer, s->ids, text, bytes, SPECIALS_MATCH);
+    if (n < 0)
+        return fail(error, "a text of %lld bytes takes the tokenizer's expressions beyond their limits",
+                    (long long)bytes);
     XXH3_64bits_update(s->hash, text, (size_t)bytes);
     s->text_bytes += bytes;
     s->record.tokens += n;

@@ -142,6 +142,22 @@ def weights(rows, cwd):
         judge(rows, name + "/model.safetensors", ["generate", name, "x"], cwd, EXIT_INPUT, name + "/model.safetensors")
 
 
+def tokenizers(rows, cwd):
+    """An expression that some texts take exponential time with: it ends at its limits, and says so."""
+    with open(os.path.join(ROOT, "tests/fuzz/corpus/tokenizer/ok-small"), encoding="utf-8") as f:
+        tokenizer = json.load(f)
+    split = {"type": "Split", "pattern": {"Regex": "(a+)+[bd]"}, "behavior": "Isolated", "invert": False}
+    pieces = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    tokenizer["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [split, pieces]}
+    write(cwd, "slow.json", json.dumps(tokenizer))
+    text = "a" * 10000 + "c b"
+    write(cwd, "slow.txt", text)
+    keys = ["a.yaml", "tokenizer=slow.json", "model.eos_token_id=3"]
+    judge(rows, "slow expression", ["prepare", *keys, "data.text.path=slow.txt"], cwd, EXIT_INPUT, "beyond their limits")
+    judge(rows, "slow expression, sample_prompt", ["train", *keys, "sample_steps=1", "sample_prompt=" + text], cwd,
+          EXIT_USAGE, "sample_prompt: ")
+
+
 def shards(rows, cwd, times=60):
     """A shard with bytes changed: an answer or a refusal, whatever the bytes."""
     seed = int(os.environ.get("SEED", random.SystemRandom().randrange(10**6)))
@@ -168,6 +184,7 @@ def main():
     texts(rows, cwd)
     configs(rows, cwd)
     weights(rows, cwd)
+    tokenizers(rows, cwd)
     shards(rows, cwd)
     rows.end()
 

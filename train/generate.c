@@ -15,19 +15,11 @@ static void print_piece(void *own, const char *text, int64_t bytes) {
     fflush(stdout);
 }
 
-/* The prompt as ids; an empty one starts where a document would. */
-static int64_t encode_prompt(const Tokenizer *t, const char *prompt, int32_t **ids) {
-    int64_t bytes = (int64_t)strlen(prompt);
-    *ids = must_alloc(bytes + 1, sizeof **ids);
-    int64_t n = tokenizer_encode(t, *ids, prompt, bytes, SPECIALS_MATCH);
-    if (n == 0) (*ids)[n++] = tokenizer_eos(t);
-    return n;
-}
-
-static void generate(Session *s, const Tokenizer *t, const char *prompt) {
+static bool generate(Session *s, const Tokenizer *t, const char *prompt, Error *error) {
     const Config *c = s->config;
     int32_t *ids;
-    int64_t n = encode_prompt(t, prompt, &ids);
+    int64_t n;
+    if (!sample_prompt(t, prompt, &ids, &n, error)) return false;
     SampleRule rule = {.temperature = c->temperature,
                        .top_p = c->top_p,
                        .top_k = c->top_k,
@@ -38,6 +30,7 @@ static void generate(Session *s, const Tokenizer *t, const char *prompt) {
     sample_text(&s->engine, t, ids, n, rule, print_piece, NULL);
     if (base_rank == 0) print_piece(NULL, "\n", 1);
     free(ids);
+    return true;
 }
 
 static bool run(Session *s, Config *c, Tokenizer **t, const CommandLine *line, Error *error) {
@@ -50,8 +43,7 @@ static bool run(Session *s, Config *c, Tokenizer **t, const CommandLine *line, E
     free(warnings);
     EngineUse use = {.sequence_length = c->sequence_length, .micro = 1, .sequences = 1, .logits_rows = 1};
     if (!ok || !session_open(s, c, use, error) || !session_load(s, &model, NULL, error)) return false;
-    generate(s, *t, line->n_input > 1 ? line->input[1] : "");
-    return true;
+    return generate(s, *t, line->n_input > 1 ? line->input[1] : "", error);
 }
 
 int command_generate(const CommandLine *line) {

@@ -47,6 +47,18 @@ int32_t sample_choose(double *logits, int64_t n, const SampleRule *rule, uint64_
     return id;
 }
 
+bool sample_prompt(const Tokenizer *t, const char *prompt, int32_t **ids, int64_t *n, Error *error) {
+    int64_t bytes = (int64_t)strlen(prompt);
+    *ids = must_alloc(tokenizer_room(t, bytes) + 1, sizeof **ids);
+    *n = tokenizer_encode(t, *ids, prompt, bytes, SPECIALS_MATCH);
+    if (*n == 0) (*ids)[(*n)++] = tokenizer_eos(t);
+    if (*n > 0 && **ids >= 0) return true;
+    free(*ids);
+    return fail(error, *n < 0
+                           ? "the prompt is not UTF-8 text, or takes the tokenizer's expressions beyond their limits"
+                           : "the prompt is empty, and the tokenizer has no token for the end of a document");
+}
+
 typedef struct {
     const int32_t *context;
     int64_t n;

@@ -11,6 +11,10 @@ typedef struct {
     int32_t eos; /* stops; -1 = never */
 } SampleRule;
 
+/* A prompt as ids (malloc'd); an empty one starts where a document would. False + message when the tokenizer cannot
+ * read it. */
+bool sample_prompt(const Tokenizer *, const char *prompt, int32_t **ids, int64_t *n, Error *);
+
 /* Called with each piece of text as it comes; rank 0 only. */
 typedef void (*SampleText)(void *own, const char *text, int64_t bytes);
 

@@ -151,11 +151,11 @@ static void collect(void *own, const char *piece, int64_t bytes) {
 static void print_sample(Trainer *t) {
     const Config *c = &t->config;
     const Tokenizer *tokenizer = t->data.tokenizer;
-    int64_t room = (int64_t)strlen(c->sample_prompt) + c->sample_tokens * tokenizer_max_bytes(tokenizer) + 1;
-    int32_t *ids = must_alloc(room, sizeof *ids);
-    int64_t n = tokenizer_encode(tokenizer, ids, c->sample_prompt, (int64_t)strlen(c->sample_prompt), SPECIALS_MATCH);
+    int64_t n, room = (int64_t)strlen(c->sample_prompt) + c->sample_tokens * tokenizer_max_bytes(tokenizer) + 1;
+    int32_t *ids;
+    Error error;
+    check(sample_prompt(tokenizer, c->sample_prompt, &ids, &n, &error), "%s", error.text); /* trainer_open tried it */
     Text text = {must_alloc(room, 1), 0, (size_t)room};
-    if (n == 0) ids[n++] = tokenizer_eos(tokenizer);
     collect(&text, c->sample_prompt, (int64_t)strlen(c->sample_prompt));
     SampleRule rule = {.temperature = c->temperature,
                        .top_p = c->top_p,

@@ -10,6 +10,18 @@
 #include "launch/signals.h"
 #include "launch/agree.h"
 #include "train/peak.h"
+#include "train/sample.h"
+
+static bool check_sample_prompt(const Trainer *t, Error *error) {
+    int32_t *ids;
+    int64_t n;
+    Error why;
+    if (!t->config.sample_steps || t->config.synthetic_data) return true;
+    if (!sample_prompt(t->data.tokenizer, t->config.sample_prompt, &ids, &n, &why))
+        return fail(error, "sample_prompt: %s", why.text);
+    free(ids);
+    return true;
+}
 
 static bool load_config(Trainer *t, const CommandLine *line, Error *error) {
     char *warnings = NULL;
@@ -17,7 +29,7 @@ static bool load_config(Trainer *t, const CommandLine *line, Error *error) {
         config_load(&t->config, line->input[0], line->override, line->n_override, line->ranks, &warnings, error);
     if (ok && warnings && *warnings && base_rank == 0) fprintf(stderr, "%s", warnings);
     free(warnings);
-    return ok && setup_tokenizer(&t->config, &t->data.tokenizer, error);
+    return ok && setup_tokenizer(&t->config, &t->data.tokenizer, error) && check_sample_prompt(t, error);
 }
 
 static void print_resumed_changes(char *changes) {
