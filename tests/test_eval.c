@@ -395,6 +395,7 @@ const TestCase eval_tests[] = {
     {"shots", eval_shots_text},
     {"tokens that cover a text", eval_cover},
     {"what a path stands for", eval_words},
+    {"what stands under eval", eval_sets},
     {"when an answer is right", eval_matches},
     {"replies as JSON", eval_reply_json},
     {"numbers in haystacks", eval_haystacks},

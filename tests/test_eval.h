@@ -10,4 +10,5 @@ void eval_on_ranks(int ranks, int ep, EvalBody body, void *own);
 void eval_matches(void), eval_reply_json(void), eval_haystacks(void), eval_answers(void), eval_long_prompts(void);
 
 /* test_eval_questions.c: files of questions, prompts */
-void eval_good_questions(void), eval_bad_questions(void), eval_shots_text(void), eval_cover(void), eval_words(void);
+void eval_good_questions(void), eval_bad_questions(void), eval_shots_text(void), eval_cover(void), eval_words(void),
+    eval_sets(void);

@@ -214,3 +214,23 @@ void eval_words(void) {
     expect(task_of_word(&task, &c, test_path("set/train"), &error) && strstr(task.path, "set/train"), "%s",
            task.path);
 }
+
+/* Beside the config file first; shots of its own, or those of all. */
+void eval_sets(void) {
+    Config c = {.eval_shots = 2, .file = test_path("run.yaml")};
+    Error error;
+    Task task;
+    const char *beside = test_file("q.jsonl", GOOD, (int64_t)strlen(GOOD));
+    check(disk_make_folder(test_path("shards"), &error), "%s", error.text);
+    test_file("shards/validation-00000.h5", "", 0);
+    task_of_set(&task, &c, &(EvalSet){.name = "a", .path = "q.jsonl", .format = "choice", .shots = -1});
+    expect(task.kind == TASK_CHOICE && task.shots == 2 && !strcmp(task.path, beside), "%s", task.path);
+    task_of_set(&task, &c, &(EvalSet){.name = "a", .path = "Makefile", .format = "answer", .shots = 0});
+    expect(task.kind == TASK_ANSWER && task.shots == 0 && !strcmp(task.path, "Makefile"), "%s", task.path);
+    task_of_set(&task, &c, &(EvalSet){.name = "a", .path = "shards", .format = "text", .shots = -1});
+    expect(!task.text.path && strstr(task.path, "shards/validation"), "%s", task.path);
+    task_of_set(&task, &c, &(EvalSet){.name = "a", .path = "*.txt", .format = "text", .shots = -1});
+    expect(task.text.path && !strcmp(task.text.path, "*.txt") && task.shots == 0, "%s", task.path);
+    task_of_set(&task, &c, &(EvalSet){.name = "a", .path = "", .format = "needle", .shots = -1});
+    expect(task.kind == TASK_NEEDLE && !*task.path, "%s", task.path);
+}

@@ -67,11 +67,13 @@ bool task_of_word(Task *task, const Config *c, const char *word, Error *error) {
 }
 
 void task_of_set(Task *task, const Config *c, const EvalSet *set) {
-    *task = (Task){.name = set->name, .config = c, .kind = task_kind(set->format)};
+    char path[PATH_MAX];
     const char *slash = set->path[0] == '/' ? NULL : strrchr(c->file, '/');
-    disk_path(task->path, "%.*s%s", slash ? (int)(slash + 1 - c->file) : 0, c->file, set->path);
-    if (!*set->path || !disk_exists(task->path)) disk_path(task->path, "%s", set->path);
-    if (task->kind == TASK_LOSS)
+    *task = (Task){.name = set->name, .config = c, .kind = task_kind(set->format)};
+    disk_path(path, "%.*s%s", slash ? (int)(slash + 1 - c->file) : 0, c->file, set->path);
+    if (!*set->path || !disk_exists(path)) disk_path(path, "%s", set->path);
+    disk_path(task->path, "%s", path);
+    if (task->kind == TASK_LOSS && !find_shard(task, path))
         task->text = (DataSet){.name = set->name, .path = set->path, .format = "text", .field = "text"};
     if (task->kind == TASK_CHOICE || task->kind == TASK_ANSWER)
         task->shots = set->shots >= 0 ? set->shots : c->eval_shots;
