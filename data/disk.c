@@ -55,7 +55,7 @@ int disk_create(const char *file, Error *error) {
 }
 
 int disk_open(const char *file, int64_t *bytes, Error *error) {
-    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe is refused, not waited for */
     struct stat s;
     if (fd < 0) return fail_errno(error, file, "open"), -1;
     if (fstat(fd, &s) == 0 && S_ISREG(s.st_mode)) {
@@ -65,6 +65,15 @@ int disk_open(const char *file, int64_t *bytes, Error *error) {
     fail(error, "%s: is not a plain file", file);
     close(fd);
     return -1;
+}
+
+bool disk_reserve(int fd, int64_t bytes, const char *file, Error *error) {
+    int failed = 0;
+    if (bytes > 0) do
+            failed = fallocate(fd, 0, 0, (off_t)bytes);
+        while (failed && errno == EINTR);
+    if (!failed || errno == EOPNOTSUPP || errno == ENOSYS) return true;
+    return fail(error, "%s: cannot reserve %lld bytes: %s", file, (long long)bytes, strerror(errno));
 }
 
 bool disk_finish(int fd, bool ok, const char *file, Error *error) {

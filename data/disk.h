@@ -19,6 +19,9 @@ bool disk_read(int fd, void *bytes, int64_t count, int64_t offset, const char *f
 int disk_create(const char *file, Error *);
 /* Opens a plain file for reading and says how long it is; -1 + message. */
 int disk_open(const char *file, int64_t *bytes, Error *);
+/* Takes the room for a file of so many bytes, so that a full disk is known before any time is spent. File systems that
+ * cannot do that tell at a write. */
+bool disk_reserve(int fd, int64_t bytes, const char *file, Error *);
 /* fsync and close, both checked; `ok` false only closes. Returns ok and both. */
 bool disk_finish(int fd, bool ok, const char *file, Error *);
 

@@ -16,7 +16,7 @@ void h5_attr_text(H5Writer *, const char *object, const char *name,
                   const char *value); /* object "/" or a dataset's path */
 void h5_attr_int(H5Writer *, const char *object, const char *name, int64_t value);
 /* path may contain groups ("model/lm_head.weight"); returns the dataset's number. bf16 is stored
- * as a custom float that h5dump and h5py read. */
+ * as a custom float that h5dump and h5py read, f16 as theirs. */
 int h5_dataset(H5Writer *, const char *path, Dtype, int ndim, const int64_t *dim);
 /* a dataset of a master file: rows [first_row ..) of it live in dataset `source_path` of the file
  * `source_file` beside this one; NaN where nothing is mapped */
@@ -26,6 +26,7 @@ void h5_virtual_source(H5Writer *, int dataset, const char *source_file, const c
 /* Fixes the layout. After it: */
 bool h5_layout(H5Writer *, Error *);
 int64_t h5_offset(const H5Writer *, int dataset); /* of its first byte in the file */
+int64_t h5_bytes(const H5Writer *, int dataset);
 int64_t h5_file_bytes(const H5Writer *);
 /* All that lies before, between and behind the datasets: calls put for each piece, in rising order of
  * offset. These pieces and the datasets together are the whole file, without overlap. */

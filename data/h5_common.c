@@ -14,6 +14,14 @@ static hid_t bf16_type(void) { /* sign bit 15, exponent 7..14 with bias 127, man
     return type;
 }
 
+static hid_t f16_type(void) { /* sign bit 15, exponent 10..14 with bias 15, mantissa 0..9 */
+    hid_t type = H5Tcopy(H5T_IEEE_F32LE);
+    check(type >= 0 && H5Tset_fields(type, 15, 10, 5, 0, 10) >= 0 && H5Tset_size(type, 2) >= 0 &&
+              H5Tset_ebias(type, 15) >= 0,
+          "HDF5 cannot make the f16 type");
+    return type;
+}
+
 hid_t h5_type_open(Dtype dtype) {
     switch (dtype) {
     case F64: return H5Tcopy(H5T_IEEE_F64LE);
@@ -23,12 +31,13 @@ hid_t h5_type_open(Dtype dtype) {
     case I64: return H5Tcopy(H5T_STD_I64LE);
     case U8: return H5Tcopy(H5T_STD_U8LE);
     case U16: return H5Tcopy(H5T_STD_U16LE);
+    case F16: return f16_type();
     }
     check(false, "dtype %d has no HDF5 type", (int)dtype);
 }
 
 bool h5_type_find(hid_t type, Dtype *dtype) {
-    for (Dtype d = F64; d <= U16; d++) {
+    for (Dtype d = F64; d <= F16; d++) {
         hid_t ours = h5_type_open(d);
         bool same = H5Tequal(type, ours) > 0;
         H5Tclose(ours);

@@ -104,9 +104,9 @@ static bool check_storage(const H5Reader *r, hid_t set, const char *path, Error 
 
 static bool find_type(const H5Reader *r, hid_t set, const char *path, Dtype *dtype, Error *error) {
     hid_t type = H5Dget_type(set);
-    bool ok =
-        (type >= 0 && h5_type_find(type, dtype)) ||
-        fail(error, "%s: dataset %s: its type is none of f64 f32 bf16 i32 i64 u8 u16, little endian", r->name, path);
+    bool ok = (type >= 0 && h5_type_find(type, dtype)) ||
+              fail(error, "%s: dataset %s: its type is none of f64 f32 bf16 f16 i32 i64 u8 u16, little endian",
+                   r->name, path);
     if (type >= 0) H5Tclose(type);
     return ok;
 }

@@ -126,9 +126,13 @@ static bool create_groups(hid_t file, const char *path) {
 static bool set_nan_fill(hid_t creation, Dtype dtype, hid_t type) {
     static const float nan32 = __builtin_nanf("");
     static const double nan64 = __builtin_nan("");
-    static const uint16_t nan16 = 0x7FC1;
-    const void *value = dtype == F32 ? (const void *)&nan32 : dtype == F64 ? (const void *)&nan64 : &nan16;
-    check(dtype == F32 || dtype == F64 || dtype == BF16, "virtual datasets hold floats, not %s", dtype_name(dtype));
+    static const uint16_t nan16 = 0x7FC1, nan_half = 0x7E01;
+    const void *value = dtype == F32    ? (const void *)&nan32
+                        : dtype == F64  ? (const void *)&nan64
+                        : dtype == BF16 ? &nan16
+                                        : &nan_half;
+    check(dtype == F32 || dtype == F64 || dtype == BF16 || dtype == F16, "virtual datasets hold floats, not %s",
+          dtype_name(dtype));
     return H5Pset_fill_value(creation, type, value) >= 0;
 }
 
@@ -216,6 +220,7 @@ bool h5_layout(H5Writer *w, Error *error) {
 }
 
 int64_t h5_offset(const H5Writer *w, int dataset) { return w->dataset[dataset].offset; }
+int64_t h5_bytes(const H5Writer *w, int dataset) { return w->dataset[dataset].bytes; }
 int64_t h5_file_bytes(const H5Writer *w) { return h5_memory_bytes(w->memory); }
 
 /* -- what lies between the datasets ------------------------------------------------------------- */

@@ -21,6 +21,8 @@ struct Safetensors {
     StFile *file;
     int64_t files;
     StList list; /* of all files, sorted by name */
+    int fd;      /* of the file that safetensors_bytes read last, -1 at first */
+    char *fd_of;
 };
 
 static int by_name(const void *a, const void *b) {
@@ -92,6 +94,16 @@ static bool check_index(const Safetensors *s, const StIndex *x, const char *path
     return true;
 }
 
+static bool check_total(const Safetensors *s, const StIndex *x, const char *path, Error *error) {
+    int64_t total = 0;
+    for (int64_t i = 0; i < s->list.count; i++) total += s->list.tensor[i].bytes;
+    return x->total_size < 0 || x->total_size == (double)total ||
+           fail(error,
+                "%s: metadata.total_size is %.0f, the tensors of its files have %lld bytes: they do not belong "
+                "together",
+                path, x->total_size, (long long)total);
+}
+
 static bool check_unique(const Safetensors *s, Error *error) {
     for (int64_t i = 1; i < s->list.count; i++)
         if (!by_name(&s->list.tensor[i - 1], &s->list.tensor[i]))
@@ -110,7 +122,7 @@ static bool open_index(Safetensors *s, const char *path, Error *error) {
     if (!ok) return false;
     ok = add_shards(s, &x, path, error);
     if (ok && s->list.count) qsort(s->list.tensor, (size_t)s->list.count, sizeof(StTensor), by_name);
-    ok = ok && check_unique(s, error) && check_index(s, &x, path, error);
+    ok = ok && check_unique(s, error) && check_index(s, &x, path, error) && check_total(s, &x, path, error);
     st_index_free(&x);
     return ok;
 }
@@ -144,6 +156,7 @@ static bool open_folder(Safetensors *s, const char *folder, Error *error) {
 Safetensors *safetensors_open(const char *path, Error *error) {
     Safetensors *s = must_alloc(1, sizeof *s);
     bool ok;
+    s->fd = -1;
     if (ends_with(path, ".json"))
         ok = open_index(s, path, error);
     else if (disk_is_folder(path))
@@ -161,6 +174,7 @@ void safetensors_close(Safetensors *s) {
         if (s->file[i].map) munmap(s->file[i].map, (size_t)s->file[i].bytes);
         free(s->file[i].path);
     }
+    if (s->fd >= 0) close(s->fd);
     st_list_free(&s->list);
     free(s->file);
     free(s);
@@ -178,21 +192,33 @@ const StTensor *safetensors_find(const Safetensors *s, const char *name) {
     return bsearch(&(StTensor){.name = name}, s->list.tensor, (size_t)s->list.count, sizeof(StTensor), by_name);
 }
 
-/* Half precision, exactly: subnormals are scaled, the largest exponent is infinity or NaN. */
-static float half_to_float(uint16_t h) {
-    uint32_t sign = (uint32_t)(h & 0x8000u) << 16, magnitude = h & 0x7fffu;
-    union {
-        uint32_t u;
-        float f;
-    } v = {.u = magnitude << 13};
-    if (magnitude >= 0x7c00u)
-        v.u += 0x70000000u;
-    else if (magnitude >= 0x0400u)
-        v.u += 0x38000000u;
-    else
-        v.f = (float)magnitude * 0x1p-24f;
-    v.u |= sign;
-    return v.f;
+bool safetensors_dtype(const StTensor *t, Dtype *dtype) {
+    static const Dtype of[] = {[ST_F64] = F64, [ST_F32] = F32, [ST_BF16] = BF16, [ST_F16] = F16,
+                               [ST_I32] = I32, [ST_I64] = I64, [ST_U8] = U8};
+    if (t->dtype == ST_OTHER) return false;
+    *dtype = of[t->dtype];
+    return true;
+}
+
+static const StFile *file_of(const Safetensors *s, const StTensor *t) {
+    for (int64_t i = 0; i < s->files; i++)
+        if (s->file[i].path == t->file) return &s->file[i];
+    check(false, "tensor %s is of no file that is open", t->name);
+}
+
+/* By read, not through the map: its pages would count as this process's memory, and a disk that fails would kill it. */
+bool safetensors_bytes(Safetensors *s, const StTensor *t, int64_t first, int64_t count, void *to, Error *error) {
+    const StFile *f = file_of(s, t);
+    int64_t bytes;
+    check(first >= 0 && count >= 0 && first <= t->bytes - count, "bytes %lld + %lld of %lld of tensor %s",
+          (long long)first, (long long)count, (long long)t->bytes, t->name);
+    if (s->fd_of != f->path) {
+        if (s->fd >= 0) close(s->fd);
+        s->fd_of = f->path;
+        s->fd = disk_open(f->path, &bytes, error);
+    }
+    if (s->fd < 0) return s->fd_of = NULL, false;
+    return disk_read(s->fd, to, count, (const char *)t->data - (const char *)f->map + first, f->path, error);
 }
 
 static double float_element(const StTensor *t, int64_t i) {

@@ -251,8 +251,23 @@ typedef struct {
     bool seen;
 } IndexTop;
 
+/* A whole number, or one that some writers spell 31412968448.0; whatever else metadata may hold is not looked at. */
+static bool see_metadata(void *own, Json *j, char *key) {
+    StIndex *x = own;
+    char text[32] = "", *end;
+    json_peek(j);
+    int64_t first = j->at;
+    if (!json_skip(j, 1)) return false;
+    if (strcmp(key, "total_size") || j->text[first] == '{' || j->text[first] == '[') return true;
+    if (x->total_size >= 0) return json_fail(j, "total_size twice");
+    memcpy(text, j->text + first, (size_t)min_i64(j->at - first, (int64_t)sizeof text - 1));
+    x->total_size = strtod(text, &end);
+    return (end > text && !*end && x->total_size >= 0) || json_fail(j, "total_size is not a number of bytes");
+}
+
 static bool see_index_key(void *own, Json *j, char *key) {
     IndexTop *top = own;
+    if (!strcmp(key, "metadata") && json_peek(j) == '{') return json_members(j, see_metadata, top->index);
     if (strcmp(key, "weight_map")) return json_skip(j, 0);
     if (top->seen) return json_fail(j, "weight_map twice");
     top->seen = true;
@@ -275,7 +290,7 @@ static bool check_mappings(StIndex *x, const char *name, Error *error) {
 bool st_parse_index(StIndex *x, const char *text, int64_t bytes, const char *name, Error *error) {
     Json j = {.text = text, .name = name, .end = bytes, .error = error};
     IndexTop top = {.index = x};
-    *x = (StIndex){0};
+    *x = (StIndex){.total_size = -1};
     if (json_members(&j, see_index_key, &top) && json_end(&j) && check_mappings(x, name, error)) return true;
     st_index_free(x);
     return false;

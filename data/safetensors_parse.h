@@ -19,6 +19,7 @@ typedef struct {
 typedef struct {
     StMapping *mapping;
     int64_t count, room;
+    double total_size; /* bytes of all tensors, as the index says; -1 = it does not */
 } StIndex;
 bool st_parse_index(StIndex *, const char *text, int64_t bytes, const char *name, Error *);
 

@@ -1,13 +1,16 @@
 #include "kernels/tensor.h"
 
+#include <string.h>
+
 int64_t dtype_bytes(Dtype dtype) {
-    static const int64_t bytes[] = {[F64] = 8, [F32] = 4, [BF16] = 2, [I32] = 4, [I64] = 8, [U8] = 1, [U16] = 2};
+    static const int64_t bytes[] = {
+        [F64] = 8, [F32] = 4, [BF16] = 2, [I32] = 4, [I64] = 8, [U8] = 1, [U16] = 2, [F16] = 2};
     return bytes[dtype];
 }
 
 const char *dtype_name(Dtype dtype) {
-    static const char *const name[] = {
-        [F64] = "f64", [F32] = "f32", [BF16] = "bf16", [I32] = "i32", [I64] = "i64", [U8] = "u8", [U16] = "u16"};
+    static const char *const name[] = {[F64] = "f64", [F32] = "f32", [BF16] = "bf16", [I32] = "i32",
+                                       [I64] = "i64", [U8] = "u8",   [U16] = "u16",   [F16] = "f16"};
     return name[dtype];
 }
 
@@ -57,4 +60,47 @@ Tensor tensor_reshape(Tensor t, int64_t rows, int64_t cols) {
     check(tensor_contiguous(t) && rows * cols == tensor_count(t), "cannot see (%lld, %lld) as (%lld, %lld)",
           (long long)tensor_rows(t), (long long)tensor_cols(t), (long long)rows, (long long)cols);
     return tensor_2d(t.data, t.dtype, rows, cols);
+}
+
+static float float_from(const void *from, Dtype dtype, int64_t i) {
+    if (dtype == F32) return ((const float *)from)[i];
+    uint16_t h = ((const uint16_t *)from)[i];
+    return dtype == BF16 ? bf16_to_float(h) : half_to_float(h);
+}
+
+void floats_convert(void *to, Dtype to_dtype, const void *from, Dtype from_dtype, int64_t count) {
+    check(to_dtype == F32 || to_dtype == BF16, "numbers are not converted to %s", dtype_name(to_dtype));
+    check(from_dtype == F32 || from_dtype == BF16 || from_dtype == F16, "numbers are not converted from %s",
+          dtype_name(from_dtype));
+    if (to_dtype == from_dtype)
+        memcpy(to, from, (size_t)(count * dtype_bytes(to_dtype)));
+    else if (to_dtype == F32)
+        for (int64_t i = 0; i < count; i++) ((float *)to)[i] = float_from(from, from_dtype, i);
+    else
+        for (int64_t i = 0; i < count; i++) ((uint16_t *)to)[i] = float_to_bf16(float_from(from, from_dtype, i));
+}
+
+/* The exponent of what is no number is all ones. A block without one is passed over without a branch. */
+static bool exponents_full(const void *values, Dtype dtype, int64_t first, int64_t n) {
+    bool full = false;
+    if (dtype == F32) {
+        const uint32_t *wide = (const uint32_t *)values + first;
+        for (int64_t i = 0; i < n; i++) full |= (wide[i] & 0x7f800000u) == 0x7f800000u;
+        return full;
+    }
+    const uint16_t *narrow = (const uint16_t *)values + first, ones = dtype == BF16 ? 0x7f80 : 0x7c00;
+    for (int64_t i = 0; i < n; i++) full |= (narrow[i] & ones) == ones;
+    return full;
+}
+
+int64_t floats_nonfinite(const void *values, Dtype dtype, int64_t count) {
+    enum { BLOCK = 1024 };
+    check(dtype == F32 || dtype == BF16 || dtype == F16, "%s is looked through for NaN", dtype_name(dtype));
+    for (int64_t at = 0; at < count; at += BLOCK) {
+        int64_t n = min_i64(BLOCK, count - at);
+        if (!exponents_full(values, dtype, at, n)) continue;
+        while (!exponents_full(values, dtype, at, 1)) at++;
+        return at;
+    }
+    return -1;
 }

@@ -6,7 +6,7 @@
 #pragma once
 #include "kernels/base.h"
 
-typedef enum { F64, F32, BF16, I32, I64, U8, U16 } Dtype; /* U16: files only (token shards) */
+typedef enum { F64, F32, BF16, I32, I64, U8, U16, F16 } Dtype; /* files only: U16 (token shards), F16 (weights) */
 
 typedef struct {
     void *data;
@@ -24,7 +24,7 @@ typedef struct {
 } Groups;
 
 int64_t dtype_bytes(Dtype dtype);
-const char *dtype_name(Dtype dtype); /* "f64" "f32" "bf16" "i32" "i64" "u8" "u16" */
+const char *dtype_name(Dtype dtype); /* "f64" "f32" "bf16" "i32" "i64" "u8" "u16" "f16" */
 
 Tensor tensor_1d(void *data, Dtype dtype, int64_t n);
 Tensor tensor_2d(void *data, Dtype dtype, int64_t rows, int64_t cols);
@@ -60,3 +60,24 @@ static inline uint16_t float_to_bf16(float f) {
     if ((v.u & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(v.u >> 16 | 0x40u);
     return (uint16_t)((v.u + 0x7fffu + (v.u >> 16 & 1u)) >> 16);
 }
+/* Half precision, exactly: subnormals are scaled, the largest exponent is infinity or NaN. */
+static inline float half_to_float(uint16_t h) {
+    uint32_t sign = (uint32_t)(h & 0x8000u) << 16, magnitude = h & 0x7fffu;
+    union {
+        uint32_t u;
+        float f;
+    } v = {.u = magnitude << 13};
+    if (magnitude >= 0x7c00u)
+        v.u += 0x70000000u;
+    else if (magnitude >= 0x0400u)
+        v.u += 0x38000000u;
+    else
+        v.f = (float)magnitude * 0x1p-24f;
+    v.u |= sign;
+    return v.f;
+}
+
+/* Host copies of F32, BF16 or F16 numbers, F32 or BF16 ones made of them. */
+void floats_convert(void *to, Dtype to_dtype, const void *from, Dtype from_dtype, int64_t count);
+/* The first NaN or infinity among host copies of F32, BF16 or F16 numbers; -1 when there is none. */
+int64_t floats_nonfinite(const void *values, Dtype, int64_t count);

@@ -49,7 +49,7 @@ static void write_all(H5Writer *w, const char *file, const int *dataset, const i
     h5_destroy(w);
 }
 
-static const Dtype dtypes[] = {F64, F32, BF16, I32, I64, U8, U16};
+static const Dtype dtypes[] = {F64, F32, BF16, F16, I32, I64, U8, U16};
 enum { DTYPES = sizeof dtypes / sizeof *dtypes };
 
 static void write_sample(const char *file) {

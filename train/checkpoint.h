@@ -2,11 +2,12 @@
  *
  * checkpoints/step-00000500/: rank-00000.h5 ... (contiguous datasets, one per published tensor and
  * kind: model/NAME, master/NAME, adam_m/NAME, adam_v/NAME; fp32 weights are their own master),
- * model.h5 (virtual datasets over them, for people), MANIFEST (sizes and XXH3 of every file and
- * dataset). The folder appears under its name only when all of it is on disk; then LATEST beside
+ * model.h5 (virtual datasets over them, for people), config.json, tokenizer files and the like (so that
+ * it can be exported wherever it lies), MANIFEST (sizes and XXH3 of every file and dataset). The folder appears under its name only when all of it is on disk; then LATEST beside
  * the checkpoints names it. */
 #pragma once
 #include "model/params.h"
+#include "train/companions.h"
 
 /* Rises when kernels change the bits of a result: a resumed run then no longer equals one that never stopped. */
 enum { NUMERICS_EPOCH = 1 };
@@ -30,6 +31,9 @@ enum { CHECKPOINT_STAGING = 8 << 20 };
  * Collective. NULL + message. */
 Checkpointer *checkpoint_open(const char *folder, const Params *, Run *, Error *);
 void checkpoint_close(Checkpointer *); /* NULL is fine; a save that was not polled to its end is dropped */
+
+/* Small files that every checkpoint from now on holds too; borrowed. Only rank 0's count. */
+void checkpoint_take_along(Checkpointer *, const Companions *);
 
 /* Bytes of tensors in one checkpoint, all ranks; the part that this rank writes (mine may be NULL). */
 int64_t checkpoint_bytes(const Params *, const Run *, int64_t *mine);
@@ -56,8 +60,8 @@ bool checkpoint_verify(const char *path, Error *); /* manifest, sizes, hashes */
 /* The config a checkpoint carries (malloc'd text) and its progress. */
 bool checkpoint_read_config(const char *path, char **text, Progress *, Error *);
 /* Fills params (w and, when the list has them, master, m and v) from a checkpoint of any layout and dtype, after
- * all of its files have been verified. A checkpoint without optimizer state leaves m and v as they are. Collective,
- * same outcome on all ranks. */
+ * all of its files have been verified. A checkpoint without optimizer state sets m and v to 0. Collective, same
+ * outcome on all ranks. */
 bool checkpoint_load(const char *path, Params *, Run *, Progress *, Error *);
 /* The same for one that checkpoint_newest has just chosen, and so read to the last byte: it is not hashed again. */
 bool checkpoint_load_verified(const char *path, Params *, Run *, Progress *, Error *);

@@ -28,12 +28,11 @@ void pieces_free(Piece *, int n);
 /* -- one file of a checkpoint (checkpoint_write.c) ---------------------------------------------- */
 typedef struct {
     const H5Writer *layout;
-    const Piece *piece; /* none in the master */
+    int pieces;         /* none in the master */
     const int *dataset; /* of each piece in layout */
-    int pieces;
-    Device *device;
-    char *staging;                            /* CHECKPOINT_STAGING bytes */
-    void (*piece_done)(void *own, int piece); /* has been read for the last time */
+    char *staging;      /* CHECKPOINT_STAGING bytes */
+    bool (*read)(void *own, int piece, int64_t first, int64_t bytes, void *to, Error *);
+    void (*piece_done)(void *own, int piece); /* has been read for the last time; may be NULL */
     void *own;
 } FileContent;
 
@@ -53,7 +52,13 @@ void step_path(char path[PATH_MAX], const char *folder, const char *prefix, int6
 int steps_list(const char *folder, int64_t latest, int64_t **steps, Error *);
 bool latest_read(const char *folder, int64_t *step, Error *);
 bool folder_clean(const char *folder, Error *); /* removes what was cut off or given up earlier */
-/* Master and MANIFEST of the checkpoint in its temporary folder; lines: all of the manifest but the master's line. */
-bool folder_complete(const char *temp, const char *lines, const Progress *, const char *config_text, Error *);
+/* Companions, master and MANIFEST of the checkpoint in its temporary folder; lines: what MANIFEST says of the rank
+ * files. */
+typedef struct {
+    Progress progress;
+    const char *config_text;
+    const Companions *companions;
+} FolderState;
+bool folder_complete(const char *temp, const char *lines, const FolderState *, Error *);
 bool folder_publish(const char *folder, int64_t step, Error *); /* temporary name -> final name, LATEST */
 bool folder_prune(const char *folder, int64_t newest, int64_t keep, Error *);

@@ -54,8 +54,9 @@ static bool check_shape(const Loading *l, const Piece *p, const ManifestDataset 
     if (rows != d_rows || cols != d_cols)
         return fail(l->error, "%s: %s is %lld x %lld, the model's is %lld x %lld: another model", l->checkpoint,
                     d->path, (long long)d_rows, (long long)d_cols, (long long)rows, (long long)cols);
-    return d->dtype == F32 || d->dtype == BF16 ||
-           fail(l->error, "%s: %s holds %s; f32 or bf16 is wanted", l->checkpoint, d->path, dtype_name(d->dtype));
+    return d->dtype == F32 || d->dtype == BF16 || d->dtype == F16 ||
+           fail(l->error, "%s: %s holds %s; f32, bf16 or f16 is wanted", l->checkpoint, d->path,
+                dtype_name(d->dtype));
 }
 
 static int by_file(const void *a, const void *b) {
@@ -79,17 +80,6 @@ static bool plan_transfers(Loading *l, const Piece *piece, int pieces) {
 }
 
 /* -- reading ---------------------------------------------------------------------------------- */
-static void convert(void *to, Dtype to_dtype, const void *from, Dtype from_dtype, int64_t count) {
-    const uint16_t *narrow = from;
-    const float *wide = from;
-    if (to_dtype == from_dtype)
-        memcpy(to, from, (size_t)(count * dtype_bytes(to_dtype)));
-    else if (to_dtype == F32)
-        for (int64_t i = 0; i < count; i++) ((float *)to)[i] = bf16_to_float(narrow[i]);
-    else
-        for (int64_t i = 0; i < count; i++) ((uint16_t *)to)[i] = float_to_bf16(wide[i]);
-}
-
 static bool read_piece(const Loading *l, H5Reader *r, const Transfer *t, void *raw, void *ready) {
     Device *device = l->run->device;
     Tensor to = t->to->data;
@@ -98,7 +88,7 @@ static bool read_piece(const Loading *l, H5Reader *r, const Transfer *t, void *r
     for (int64_t done = 0, part; done < count; done += part) {
         part = min_i64(count - done, CHUNK);
         if (!h5_read(r, t->from->path, t->from->dtype, done, part, raw, l->error)) return false;
-        convert(ready, to.dtype, raw, t->from->dtype, part);
+        floats_convert(ready, to.dtype, raw, t->from->dtype, part);
         device->ops->to_device(device, (char *)to.data + done * size, ready, part * size);
     }
     return true;
@@ -154,6 +144,7 @@ static bool read_params(const Manifest *m, const char *path, Params *params, Run
     Piece *piece;
     int n = pieces_list(&piece, params, run, PIECES_HELD);
     bool ok = plan_transfers(&l, piece, n) && read_all(&l);
+    if (ok && !count_kind(m, KIND_ADAM_M)) params_zero_moments(params, run);
     free(l.list);
     pieces_free(piece, n);
     return ok;

@@ -18,6 +18,7 @@
 
 struct Checkpointer {
     char *folder, *staging;
+    const Companions *companions;
     const Params *params;
     Run *run;
     Piece *piece;
@@ -44,8 +45,9 @@ struct Checkpointer {
 Checkpointer *checkpoint_open(const char *folder, const Params *params, Run *run, Error *error) {
     bool made = run->mesh.world->rank != 0 || disk_make_folder(folder, error);
     if (!agree(run->mesh.world, made, error)) return NULL;
+    static const Companions none = {0};
     Checkpointer *c = must_alloc(1, sizeof *c);
-    *c = (Checkpointer){.folder = must_strdup(folder), .params = params, .run = run};
+    *c = (Checkpointer){.folder = must_strdup(folder), .companions = &none, .params = params, .run = run};
     c->staging = arena_alloc(&run->host, CHECKPOINT_STAGING);
     c->pieces = pieces_list(&c->piece, params, run, PIECES_WRITTEN);
     c->dataset = must_alloc(c->pieces, sizeof *c->dataset);
@@ -56,12 +58,22 @@ Checkpointer *checkpoint_open(const char *folder, const Params *params, Run *run
     return c;
 }
 
+void checkpoint_take_along(Checkpointer *c, const Companions *companions) { c->companions = companions; }
+
 /* -- the writer thread -------------------------------------------------------------------------- */
 static void piece_done(void *own, int piece) {
     Checkpointer *c = own;
     pthread_mutex_lock(&c->lock);
     if (--c->left[c->piece[piece].param] == 0) pthread_cond_broadcast(&c->changed);
     pthread_mutex_unlock(&c->lock);
+}
+
+static bool read_piece(void *own, int piece, int64_t first, int64_t bytes, void *to, Error *error) {
+    Checkpointer *c = own;
+    Device *device = c->run->device;
+    (void)error;
+    device->ops->to_host(device, to, (const char *)c->piece[piece].data.data + first, bytes);
+    return true;
 }
 
 static void thread_ends(Checkpointer *c, bool ok) {
@@ -76,11 +88,10 @@ static void thread_ends(Checkpointer *c, bool ok) {
 static void *writer_thread(void *own) {
     Checkpointer *c = own;
     FileContent content = {.layout = c->layout,
-                           .piece = c->piece,
                            .dataset = c->dataset,
                            .pieces = c->pieces,
-                           .device = c->run->device,
                            .staging = c->staging,
+                           .read = read_piece,
                            .piece_done = piece_done,
                            .own = c};
     thread_ends(c, content_write(&content, c->file, &c->hash, c->piece_hash, &c->error));
@@ -220,8 +231,8 @@ static char *gather_lines(const Checkpointer *c) {
 }
 
 static bool complete(Checkpointer *c, const char *lines, Error *error) {
-    return folder_complete(c->temp, lines, &c->progress, c->config_text, error) &&
-           folder_publish(c->folder, c->progress.step, error);
+    FolderState state = {c->progress, c->config_text, c->companions};
+    return folder_complete(c->temp, lines, &state, error) && folder_publish(c->folder, c->progress.step, error);
 }
 
 static bool finish(Checkpointer *c, Error *error) {

@@ -34,9 +34,9 @@ void state_put(H5Writer *w, const Progress *progress, const char *config_text) {
 static bool read_attributes(H5Reader *r, const char *file, Progress *progress, char **config_text, Error *error) {
     int64_t format;
     if (!h5_read_attr_int(r, "/", "format", &format, error)) return false;
-    if (format != CHECKPOINT_FORMAT)
-        return fail(error, "%s: checkpoint format %lld; this program reads format %d", file, (long long)format,
-                    CHECKPOINT_FORMAT);
+    if (format < CHECKPOINT_OLDEST || format > CHECKPOINT_FORMAT)
+        return fail(error, "%s: checkpoint format %lld; this program reads formats %d to %d", file, (long long)format,
+                    CHECKPOINT_OLDEST, CHECKPOINT_FORMAT);
     if (!h5_read_attr_int(r, "/", "numerics_epoch", &progress->numerics_epoch, error)) return false;
     for (int i = 0; i < NUMBERS; i++)
         if (!h5_read_attr_int(r, "/", numbers[i].name, (int64_t *)(void *)((char *)progress + numbers[i].field),

@@ -2,8 +2,6 @@
  * is had without reading it again. Runs on the writer thread: no HDF5, no MPI. */
 #include "train/checkpoint_internal.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,17 +33,16 @@ static int64_t piece_offset(const FileContent *f, int i) { return h5_offset(f->l
 
 static bool put_piece(Stream *s, int i) {
     const FileContent *f = s->what;
-    int64_t bytes = tensor_bytes(f->piece[i].data), offset = piece_offset(f, i);
-    const char *data = f->piece[i].data.data;
+    int64_t bytes = h5_bytes(f->layout, f->dataset[i]), offset = piece_offset(f, i);
     XXH3_64bits_reset(s->part);
     for (int64_t done = 0, part; done < bytes; done += part) {
         part = min_i64(bytes - done, CHECKPOINT_STAGING);
-        f->device->ops->to_host(f->device, f->staging, data + done, part);
+        if (!f->read(f->own, i, done, part, f->staging, s->error)) return false;
         XXH3_64bits_update(s->part, f->staging, (size_t)part);
         if (!stream_put(s, offset + done, f->staging, part)) return false;
     }
     s->piece_hash[i] = XXH3_64bits_digest(s->part);
-    f->piece_done(f->own, i);
+    if (f->piece_done) f->piece_done(f->own, i);
     return true;
 }
 
@@ -61,16 +58,6 @@ static bool put_pieces_before(Stream *s, int64_t offset) {
 static bool put_metadata(void *own, int64_t offset, const void *bytes, int64_t count) {
     Stream *s = own;
     return put_pieces_before(s, offset) && stream_put(s, offset, bytes, count);
-}
-
-/* Takes the room first, so that a full disk is known before any time is spent. File systems that
- * cannot do that tell at a write. */
-static bool reserve(int fd, int64_t bytes, const char *file, Error *error) {
-    int failed;
-    do failed = fallocate(fd, 0, 0, (off_t)bytes);
-    while (failed && errno == EINTR);
-    if (!failed || errno == EOPNOTSUPP || errno == ENOSYS) return true;
-    return fail(error, "%s: cannot reserve %lld bytes: %s", file, (long long)bytes, strerror(errno));
 }
 
 static int by_offset(const void *a, const void *b, void *own) {
@@ -98,7 +85,7 @@ bool content_write(const FileContent *f, const char *file, uint64_t *hash, uint6
     Stream s = {.what = f, .name = file, .piece_hash = piece_hash, .error = error, .fd = disk_create(file, error)};
     if (s.fd < 0) return false;
     stream_open(&s);
-    bool ok = reserve(s.fd, bytes, file, error) && h5_metadata(f->layout, put_metadata, &s) &&
+    bool ok = disk_reserve(s.fd, bytes, file, error) && h5_metadata(f->layout, put_metadata, &s) &&
               put_pieces_before(&s, INT64_MAX);
     check(!ok || s.at == bytes, "%s: %lld bytes written of %lld", file, (long long)s.at, (long long)bytes);
     *hash = XXH3_64bits_digest(s.whole);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "data/disk.h"
+#include "train/companions.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -34,7 +35,7 @@ void manifest_put_end(FILE *f, const char *above, int64_t bytes) {
 
 /* -- parsing ---------------------------------------------------------------------------------- */
 static bool find_dtype(const char *name, Dtype *dtype) {
-    for (Dtype d = F64; d <= U16; d++)
+    for (Dtype d = F64; d <= F16; d++)
         if (!strcmp(name, dtype_name(d))) return *dtype = d, true;
     return false;
 }
@@ -72,7 +73,7 @@ static bool parse_shape(char *text, ManifestDataset *d) {
 static bool plain_name(const char *name) { /* of a file of ours, in the same folder */
     char expected[32];
     int rank = -1;
-    if (!strcmp(name, MASTER_NAME)) return true;
+    if (!strcmp(name, MASTER_NAME) || companion_kind(name)) return true;
     if (sscanf(name, "rank-%9d.h5", &rank) != 1 || rank < 0) return false;
     rank_file_name(expected, rank);
     return !strcmp(name, expected);
@@ -138,8 +139,9 @@ static bool parse_version(char **rest, const char *file, Error *error) {
     int version = 0, used = 0;
     if (sscanf(line, "dsv2-checkpoint %d%n", &version, &used) != 1 || line[used])
         return fail(error, "%s: is not a checkpoint's manifest (line 1)", file);
-    return version == CHECKPOINT_FORMAT ||
-           fail(error, "%s: checkpoint format %d; this program reads format %d", file, version, CHECKPOINT_FORMAT);
+    return (version >= CHECKPOINT_OLDEST && version <= CHECKPOINT_FORMAT) ||
+           fail(error, "%s: checkpoint format %d; this program reads formats %d to %d", file, version,
+                CHECKPOINT_OLDEST, CHECKPOINT_FORMAT);
 }
 
 static int64_t count_lines(const char *text) {

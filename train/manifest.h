@@ -1,12 +1,13 @@
 /* manifest.h - MANIFEST, the text that says what a checkpoint consists of.
  *
- *   dsv2-checkpoint 2
+ *   dsv2-checkpoint 3
  *   step 500
  *   layout ranks 4 ep 2
  *   config 0123456789abcdef                               XXH3 of the config text
  *   file rank-00000.h5 12345678 0123456789abcdef          bytes, XXH3
  *   dataset 0 model/lm_head.weight bf16 102400x2048 0123456789abcdef
  *   ...                                                   (dataset: number of the rank file, shape, XXH3)
+ *   file config.json 1234 0123456789abcdef                (companions; see companions.h)
  *   end 0123456789abcdef                                  XXH3 of everything above
  *
  * A checkpoint is whole when this file is, and every file named here has its size and hash. */
@@ -15,7 +16,7 @@
 
 #include <stdio.h>
 
-enum { CHECKPOINT_FORMAT = 2 };
+enum { CHECKPOINT_FORMAT = 3, CHECKPOINT_OLDEST = 2 }; /* 2: no companions, no f16 */
 #define MANIFEST_NAME "MANIFEST"
 #define MASTER_NAME "model.h5" /* virtual datasets over the rank files, and the run's state as attributes */
 
