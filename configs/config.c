@@ -195,17 +195,26 @@ bool config_from_hf(Config *c, const char *path, const char *const *overrides, i
     return layers_end(&l, c, ok, warnings);
 }
 
-bool config_from_dump(Config *c, const char *text, const char *const *overrides, int n, int ranks, char **warnings,
-                      Error *error) {
+bool config_from_hf_text(Config *c, const char *text, const char *path, Error *error) {
     Layers l;
     layers_begin(&l, c, error);
-    bool ok = layers_add_text(&l, text, "config of the checkpoint") && layers_add_overrides(&l, overrides, n) &&
-              layers_resolve(&l, c) && validate_model(c, &l.warnings, error) && validate_layout(c, ranks, error);
+    bool ok = layers_add_hf_text(&l, text, path) && layers_resolve(&l, c) && validate_model(c, &l.warnings, error);
+    return layers_end(&l, c, ok, NULL);
+}
+
+bool config_from_dump(Config *c, const char *text, const char *tokenizer, const char *const *overrides, int n,
+                      int ranks, char **warnings, Error *error) {
+    Layers l;
+    layers_begin(&l, c, error);
+    bool ok = layers_add_text(&l, text, "config of the checkpoint");
+    if (ok && tokenizer) layers_add_tokenizer(&l, tokenizer);
+    ok = ok && layers_add_overrides(&l, overrides, n) && layers_resolve(&l, c) &&
+         validate_model(c, &l.warnings, error) && validate_layout(c, ranks, error);
     return layers_end(&l, c, ok, warnings);
 }
 
 bool config_parse_dump(Config *c, const char *text, Error *error) {
-    return config_from_dump(c, text, NULL, 0, 0, NULL, error);
+    return config_from_dump(c, text, NULL, NULL, 0, 0, NULL, error);
 }
 
 void config_free(Config *c) {

@@ -61,9 +61,21 @@ bool config_from_hf(Config *, const char *path, const char *const *overrides, in
 
 /* Parses a dump made by config_dump (a checkpoint carries one). */
 bool config_parse_dump(Config *, const char *text, Error *);
-/* The same with key=value on top and a layout for `ranks`, to compute with a checkpoint. */
-bool config_from_dump(Config *, const char *text, const char *const *overrides, int n, int ranks, char **warnings,
-                      Error *);
+/* The same with key=value on top and a layout for `ranks`, to compute with a checkpoint. tokenizer: a folder whose
+ * tokenizer stands in for the one that the dump names, which may no longer be there; NULL = none. */
+bool config_from_dump(Config *, const char *text, const char *tokenizer, const char *const *overrides, int n,
+                      int ranks, char **warnings, Error *);
+
+/* The text of a config.json that describes the model of a Config. source: that of the config.json it came from, whose
+ * other fields and spelling stay as they are, NULL = it began here; so does what source says the same of. dtype: of the
+ * weights ("bfloat16", "float32", "float16"), NULL = as source has it. malloc'd; NULL + message. */
+char *config_to_hf(const Config *, const char *source, const char *dtype, Error *);
+/* The model of a config.json's text alone: shapes and maths, as for a model that is only read. path: for messages. */
+bool config_from_hf_text(Config *, const char *text, const char *path, Error *);
+
+/* Where a config differs from the published model of its shape, a line each (malloc'd, "" when nowhere); *name becomes
+ * that model's name, NULL when it has the shape of none. */
+char *config_published_notes(const Config *, const char **name);
 
 /* YAML that config_load reads back to the same Config, each line with its origin as a comment
  * when `origins` is set. malloc'd. */

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 typedef struct {
     Pool *pool;
@@ -211,10 +212,7 @@ static bool read_fields(const Hf *hf, const json_t *root) {
     return true;
 }
 
-Node *hf_read_config(Pool *pool, const char *path, char **warnings, Error *error) {
-    int64_t bytes;
-    char *text = file_read(pool, path, &bytes, error);
-    if (!text) return NULL;
+Node *hf_parse_config(Pool *pool, const char *text, int64_t bytes, const char *path, char **warnings, Error *error) {
     json_error_t why;
     json_t *root = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES, &why);
     if (!root) {
@@ -228,4 +226,13 @@ Node *hf_read_config(Pool *pool, const char *path, char **warnings, Error *error
     bool ok = json_is_object(root) ? read_fields(&hf, root) : fail(error, "%s: must be a JSON object", path);
     json_decref(root);
     return ok ? top : NULL;
+}
+
+Node *hf_read_config(Pool *pool, const char *path, char **warnings, Error *error) {
+    struct stat info;
+    int64_t bytes;
+    if (!stat(path, &info) && !S_ISREG(info.st_mode)) /* a pipe would be waited for */
+        return fail(error, "%s: is not a plain file", path), NULL;
+    char *text = file_read(pool, path, &bytes, error);
+    return text ? hf_parse_config(pool, text, bytes, path, warnings, error) : NULL;
 }

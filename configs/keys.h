@@ -112,8 +112,10 @@ static inline const char *named_name(const Named *n, const Config *c, int i) {
     return *(const char *const *)named_entry(n, c, i);
 }
 
-/* config.json of a Hugging Face model as `model:` of a configuration (hf.c). path: the file. NULL + message. */
+/* config.json of a Hugging Face model as `model:` of a configuration (hf.c): the file, or its text, where path is for
+ * messages. NULL + message. */
 Node *hf_read_config(Pool *, const char *path, char **warnings, Error *);
+Node *hf_parse_config(Pool *, const char *text, int64_t bytes, const char *path, char **warnings, Error *);
 
 /* The parts of config_validate: shapes and maths alone, as for a model that is only read; and all of it. */
 bool validate_model(Config *, char **warnings, Error *);

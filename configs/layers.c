@@ -110,6 +110,22 @@ bool layers_add_text(Layers *l, const char *text, const char *name) {
     return true;
 }
 
+bool layers_add_hf_text(Layers *l, const char *text, const char *path) {
+    Node *layer = hf_parse_config(l->pool, text, (int64_t)strlen(text), path, &l->warnings, l->error);
+    if (!layer || !layer_check(layer, l->error)) return false;
+    push_weakest(l, layer);
+    return true;
+}
+
+void layers_add_tokenizer(Layers *l, const char *folder) {
+    Node *layer = node_new(l->pool, NODE_MAP, NULL, NULL);
+    const char *path = pool_format(l->pool, "%s", folder);
+    Node origin = {.file = path};
+    node_append(layer, node_scalar(l->pool, "tokenizer", path, false, &origin));
+    push(l, layer);
+    l->n_files = l->n;
+}
+
 /* -- the model ------------------------------------------------------------------------------- */
 
 static const char *existing(Pool *pool, const char *folder, const char *file) {

@@ -15,8 +15,10 @@ typedef struct {
     Error *error;
 } Layers;
 
-bool layers_add_file(Layers *, const char *file);                   /* with its base: */
-bool layers_add_text(Layers *, const char *text, const char *name); /* YAML without base: */
+bool layers_add_file(Layers *, const char *file);                      /* with its base: */
+bool layers_add_text(Layers *, const char *text, const char *name);    /* YAML without base: */
+bool layers_add_hf_text(Layers *, const char *text, const char *path); /* of a config.json; path for messages */
+void layers_add_tokenizer(Layers *, const char *folder);
 bool layers_add_overrides(Layers *, const char *const *overrides, int n);
 bool layers_add_model(Layers *, const char *path); /* config.json, or its folder; weakest */
 bool layers_add_init_from(Layers *);               /* the model that the layers name */

@@ -18,6 +18,7 @@ typedef struct {
 } StFile;
 
 struct Safetensors {
+    char *path; /* as it was opened */
     StFile *file;
     int64_t files;
     StList list; /* of all files, sorted by name */
@@ -157,6 +158,7 @@ Safetensors *safetensors_open(const char *path, Error *error) {
     Safetensors *s = must_alloc(1, sizeof *s);
     bool ok;
     s->fd = -1;
+    s->path = must_strdup(path);
     if (ends_with(path, ".json"))
         ok = open_index(s, path, error);
     else if (disk_is_folder(path))
@@ -177,9 +179,11 @@ void safetensors_close(Safetensors *s) {
     if (s->fd >= 0) close(s->fd);
     st_list_free(&s->list);
     free(s->file);
+    free(s->path);
     free(s);
 }
 
+const char *safetensors_path(const Safetensors *s) { return s->path; }
 int64_t safetensors_count(const Safetensors *s) { return s->list.count; }
 
 const StTensor *safetensors_at(const Safetensors *s, int64_t i) {

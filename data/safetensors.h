@@ -21,6 +21,7 @@ typedef struct Safetensors Safetensors;
 /* path: a .safetensors file, a *.index.json, or a folder that holds either. NULL + message. */
 Safetensors *safetensors_open(const char *path, Error *);
 void safetensors_close(Safetensors *);
+const char *safetensors_path(const Safetensors *); /* as it was opened */
 int64_t safetensors_count(const Safetensors *);
 const StTensor *safetensors_at(const Safetensors *, int64_t i);          /* sorted by name */
 const StTensor *safetensors_find(const Safetensors *, const char *name); /* NULL when absent */

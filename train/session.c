@@ -115,7 +115,8 @@ bool model_config(Config *c, const ModelPath *m, const char *const *overrides, i
         int count = 0;
         if (!says_layout(overrides, n)) all[count++] = layout;
         for (int i = 0; i < n; i++) all[count++] = overrides[i];
-        ok = config_from_dump(c, text, all, count, ranks, warnings, error);
+        const char *tokenizer = is_file(m->path, "tokenizer.json") ? m->path : NULL;
+        ok = config_from_dump(c, text, tokenizer, all, count, ranks, warnings, error);
     }
     free(text);
     return ok;
