@@ -57,6 +57,7 @@ void checkpoint_wait_param(Checkpointer *, int i);
 bool checkpoint_newest(const char *folder, char path[1024], char **why, Error *);
 bool checkpoint_is(const char *path);              /* a folder with a MANIFEST */
 bool checkpoint_verify(const char *path, Error *); /* manifest, sizes, hashes */
+bool checkpoint_is_trained(const char *path, bool *trained, Error *); /* it holds an optimizer's state */
 /* The config a checkpoint carries (malloc'd text) and its progress. */
 bool checkpoint_read_config(const char *path, char **text, Progress *, Error *);
 /* Fills params (w and, when the list has them, master, m and v) from a checkpoint of any layout and dtype, after

@@ -22,6 +22,14 @@ bool checkpoint_verify(const char *path, Error *error) {
     return ok;
 }
 
+bool checkpoint_is_trained(const char *path, bool *trained, Error *error) {
+    Manifest m;
+    if (!manifest_read(&m, path, error)) return false;
+    *trained = manifest_count(&m, kind_names[KIND_ADAM_M]) > 0;
+    manifest_free(&m);
+    return true;
+}
+
 bool checkpoint_read_config(const char *path, char **text, Progress *progress, Error *error) {
     Manifest m;
     if (!manifest_read(&m, path, error)) return false;

@@ -40,14 +40,6 @@ static const ManifestDataset *source_of(const Manifest *m, const Piece *p) {
     return master ? master : find(m, KIND_MODEL, p->name);
 }
 
-static int64_t count_kind(const Manifest *m, Kind kind) {
-    int64_t n = 0;
-    size_t length = strlen(kind_names[kind]);
-    for (int i = 0; i < m->datasets; i++)
-        n += !strncmp(m->dataset[i].path, kind_names[kind], length) && m->dataset[i].path[length] == '/';
-    return n;
-}
-
 static bool check_shape(const Loading *l, const Piece *p, const ManifestDataset *d) {
     int64_t rows = tensor_rows(p->data), cols = tensor_cols(p->data);
     int64_t d_rows = d->ndim == 2 ? d->dim[0] : 1, d_cols = d->dim[d->ndim - 1];
@@ -65,7 +57,7 @@ static int by_file(const void *a, const void *b) {
 }
 
 static bool plan_transfers(Loading *l, const Piece *piece, int pieces) {
-    bool moments = count_kind(l->manifest, KIND_ADAM_M) > 0;
+    bool moments = manifest_count(l->manifest, kind_names[KIND_ADAM_M]) > 0;
     l->list = must_alloc(pieces, sizeof *l->list);
     for (int i = 0; i < pieces; i++) {
         const Piece *p = &piece[i];
@@ -131,7 +123,7 @@ static bool verify_share(const Manifest *m, const char *path, const Comm *world,
 static bool same_count(const Manifest *m, const char *path, const Params *params, Run *run, Error *error) {
     Piece *piece;
     int n = pieces_list(&piece, params, run, PIECES_WRITTEN);
-    int64_t units = 0, stored = count_kind(m, KIND_MODEL);
+    int64_t units = 0, stored = manifest_count(m, kind_names[KIND_MODEL]);
     for (int i = 0; i < n; i++) units += piece[i].kind == KIND_MODEL;
     pieces_free(piece, n);
     comm_reduce_i64(run->mesh.world, &units, 1, REDUCE_SUM);
@@ -144,7 +136,7 @@ static bool read_params(const Manifest *m, const char *path, Params *params, Run
     Piece *piece;
     int n = pieces_list(&piece, params, run, PIECES_HELD);
     bool ok = plan_transfers(&l, piece, n) && read_all(&l);
-    if (ok && !count_kind(m, KIND_ADAM_M)) params_zero_moments(params, run);
+    if (ok && !manifest_count(m, kind_names[KIND_ADAM_M])) params_zero_moments(params, run);
     free(l.list);
     pieces_free(piece, n);
     return ok;

@@ -71,6 +71,21 @@ const Command commands[] = {
      "Continues PROMPT (none: the beginning of a document; after -- it may look like a setting or an option).\n"
      "Keys: max_new_tokens, temperature (0 = the likeliest token), top_p, top_k, seed.\n",
      check_first_file},
+    {"import", command_import, RANKS_ONE, NEEDS_OUT, 1, 1, "MODEL", "a Hugging Face folder -> a checkpoint",
+     "MODEL is a folder as published: config.json, safetensors (one file, or several with an index), tokenizer files.\n"
+     "OUT becomes a checkpoint without optimizer state, for init_from, generate, eval, export: the tensors bit for bit in\n"
+     "the dtype they have (bf16, fp16 or fp32), config.json, generation_config.json and tokenizer files as they are.\n"
+     "Every tensor is looked through for NaN. Prints the config as it was understood, and where it differs from that of\n"
+     "the published model of this shape. OUT appears whole or not at all; memory does not grow with the model.\n"
+     "Training can begin from the folder itself: init_from takes it without import.\n",
+     check_files},
+    {"export", command_export, RANKS_ONE, TAKES_KEYS | NEEDS_OUT, 1, 1, "MODEL", "any model -> a Hugging Face folder",
+     "MODEL is a run folder (its newest checkpoint), a checkpoint of any layout, or a Hugging Face folder. OUT gets\n"
+     "config.json, safetensors (with an index when they are several), generation_config.json and tokenizer files; fields\n"
+     "of config.json that have no meaning here are as they came. Each tensor has the dtype it is stored in, so that import\n"
+     "and export give the same bytes; dtype=bf16 or dtype=fp32 converts, where fp32 takes the masters of a run in bf16.\n"
+     "max_shard_size=500M says how large a file may be (5B). OUT appears whole or not at all.\n",
+     check_files},
     {"tokenize", command_tokenize, RANKS_ONE, TAKES_DECODE, 1, 1, "TOKENIZER", "ids of texts, from JSONL to JSONL",
      "Reads JSONL from standard input and writes it to standard output, with `ids` added to every object that has `text`;\n"
      "--decode adds `text` to objects with `ids`. Neither bos nor eos is added; special ids decode to nothing. TOKENIZER\n"
@@ -139,8 +154,10 @@ static bool option_given(const Option *o, CommandLine *line) {
 
 char *command_usage(const Command *c) {
     char flags[256] = "";
-    for (const Option *o = options; o->name; o++)
-        if (c->takes & o->takes) strncat(flags, o->usage, sizeof flags - strlen(flags) - 1);
+    for (const Option *o = options; o->name; o++) {
+        bool needed = o->takes == TAKES_OUT && (c->takes & NEEDS_OUT) == NEEDS_OUT;
+        if (c->takes & o->takes) strncat(flags, needed ? " -o OUT" : o->usage, sizeof flags - strlen(flags) - 1);
+    }
     return must_format("dsv2 %s%s %s%s%s", c->ranks == RANKS_ONE ? "" : "[-n RANKS] ", c->name, c->inputs, flags,
                        c->takes & TAKES_KEYS ? " [key=value ...]" : "");
 }
@@ -223,6 +240,8 @@ static bool check_taken(const Command *c, CommandLine *line, Error *error) {
     for (const Option *o = options; o->name; o++)
         if (o->takes && !(c->takes & o->takes) && option_given(o, line))
             return fail(error, "%s does not take %s", c->name, o->name);
+    if ((c->takes & NEEDS_OUT) == NEEDS_OUT && !line->out)
+        return fail(error, "%s needs -o and the folder to make", c->name);
     if (line->n_override && !(c->takes & TAKES_KEYS))
         return fail(error, "%s takes no settings such as %s", c->name, line->override[0]);
     return true;

@@ -37,7 +37,8 @@ enum {
     TAKES_MARKDOWN = 8,
     TAKES_OUT = 16,
     TAKES_DECODE = 32,
-    TAKES_PROMPTS = 64 /* --token-ids, --prompts, --prefix, --suffix */
+    NEEDS_OUT = 128 | TAKES_OUT, /* -o must be given */
+    TAKES_PROMPTS = 64           /* --token-ids, --prompts, --prefix, --suffix */
 };
 
 typedef struct {
@@ -62,6 +63,8 @@ char *command_usage(const Command *);
 
 int command_prepare(const CommandLine *);
 int command_train(const CommandLine *);
+int command_import(const CommandLine *);
+int command_export(const CommandLine *);
 int command_eval(const CommandLine *);
 int command_tokenize(const CommandLine *);
 int command_generate(const CommandLine *);

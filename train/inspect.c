@@ -128,6 +128,21 @@ static void print_model_tensors(const Manifest *m) {
     }
 }
 
+static void print_progress(const Manifest *m, const Progress *p, const char *path) {
+    char tokens[32], sequences[32];
+    printf("%s: checkpoint of %d ranks, ep %d, in %d files\n", path, m->ranks, m->ep, m->files);
+    printf("%-10s step %lld, %s tokens, %s sequences, %lld optimizer steps, %lld skipped, seed %llu\n", "progress",
+           (long long)p->step, format_commas(tokens, p->tokens), format_commas(sequences, p->sequences),
+           (long long)p->adam_step, (long long)p->skipped, (unsigned long long)p->seed);
+}
+
+/* The files that came along with the weights. */
+static void print_companions(const Manifest *m) {
+    for (int i = 0; i < m->files; i++)
+        if (companion_kind(m->file[i].name))
+            printf("%-10s %s, %lld bytes\n", "file", m->file[i].name, (long long)m->file[i].bytes);
+}
+
 static bool inspect_checkpoint(const char *path, Error *error) {
     Manifest m;
     Progress progress;
@@ -137,15 +152,15 @@ static bool inspect_checkpoint(const char *path, Error *error) {
         free(config);
         return false;
     }
-    char tokens[32], sequences[32];
     print_model_tensors(&m);
-    printf("\n%s\n%s: checkpoint of %d ranks, ep %d, in %d files\n", config, path, m.ranks, m.ep, m.files);
-    printf("%-10s step %lld, %s tokens, %s sequences, %lld optimizer steps, %lld skipped, seed %llu\n", "progress",
-           (long long)progress.step, format_commas(tokens, progress.tokens),
-           format_commas(sequences, progress.sequences), (long long)progress.adam_step, (long long)progress.skipped,
-           (unsigned long long)progress.seed);
+    printf("\n%s\n", config);
+    if (manifest_count(&m, "adam_m"))
+        print_progress(&m, &progress, path);
+    else
+        printf("%s: imported weights, without optimizer state; a run begins from it with init_from\n", path);
     const char *const kinds[] = {"model/", "master/", "adam_m/", "adam_v/"};
     for (int i = 0; i < 4; i++) print_kind(&m, kinds[i]);
+    print_companions(&m);
     printf("hashes are checked by: dsv2 verify %s\n", path);
     manifest_free(&m);
     free(config);

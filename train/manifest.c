@@ -213,6 +213,14 @@ const ManifestDataset *manifest_dataset(const Manifest *m, const char *path) {
     return bsearch(&wanted, m->dataset, (size_t)m->datasets, sizeof *m->dataset, by_path);
 }
 
+int64_t manifest_count(const Manifest *m, const char *group) {
+    int64_t n = 0;
+    size_t length = strlen(group);
+    for (int i = 0; i < m->datasets; i++)
+        n += !strncmp(m->dataset[i].path, group, length) && m->dataset[i].path[length] == '/';
+    return n;
+}
+
 bool manifest_names_all(const Manifest *m, const char *checkpoint, Error *error) {
     char name[32] = MASTER_NAME;
     for (int rank = -1; rank < m->ranks; rank++) {

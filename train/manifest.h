@@ -59,6 +59,7 @@ void manifest_free(Manifest *);
 
 const ManifestFile *manifest_file(const Manifest *, const char *name);       /* NULL when absent */
 const ManifestDataset *manifest_dataset(const Manifest *, const char *path); /* NULL when absent */
+int64_t manifest_count(const Manifest *, const char *group);                 /* datasets within "model", say */
 /* The master and every rank's file are listed. */
 bool manifest_names_all(const Manifest *, const char *checkpoint, Error *);
 /* Size and hash of one file of a checkpoint. */

@@ -45,6 +45,18 @@ static bool named_resume(RunFolder *f, const char *checkpoint, int *code, Error 
     return fail(error, "resume: %s is no checkpoint (a folder with a MANIFEST)", checkpoint);
 }
 
+/* One that was imported has weights and nothing of a run. */
+static bool can_resume(const RunFolder *f, int *code, Error *error) {
+    bool trained;
+    if (!f->resume[0]) return true;
+    if (!checkpoint_is_trained(f->resume, &trained, error)) return false;
+    if (trained) return true;
+    *code = EXIT_USAGE;
+    return fail(error,
+                "%s: was imported and holds no optimizer state to resume from; begin a run from it with init_from",
+                f->resume);
+}
+
 static bool find_resume(RunFolder *f, const Config *c, int *code, Error *error) {
     bool never = !strcmp(c->resume, "never");
     if (!never && strcmp(c->resume, "auto")) return named_resume(f, c->resume, code, error);
@@ -68,7 +80,7 @@ static bool open_folder(RunFolder *f, const Config *c, bool fresh, int *code, Er
     if (fresh && !set_aside(f->path, error)) return false;
     if (!disk_make_folder(f->path, error) || !lock_folder(f, error)) return false;
     *code = EXIT_INPUT;
-    return find_resume(f, c, code, error);
+    return find_resume(f, c, code, error) && can_resume(f, code, error);
 }
 
 bool run_folder_open(RunFolder *f, const Config *c, bool fresh, Comm *world, int *code, Error *error) {

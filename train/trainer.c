@@ -10,6 +10,7 @@
 #include "launch/signals.h"
 #include "launch/agree.h"
 #include "train/peak.h"
+#include "train/publish.h"
 #include "train/sample.h"
 
 static bool check_sample_prompt(const Trainer *t, Error *error) {
@@ -64,8 +65,21 @@ static bool load_weights(Trainer *t, Error *error) {
         params_init_random(&t->session.engine.model.params, &t->session.engine.run);
         return true;
     }
-    Progress of_source; /* another run's: this one starts at its own first step */
-    return model_find(t->config.init_from, &model, error) && session_load(&t->session, &model, &of_source, error);
+    Progress of_source; /* another run's: this one starts at its own first step, with moments of its own */
+    bool ok = model_find(t->config.init_from, &model, error) && session_load(&t->session, &model, &of_source, error);
+    if (ok) params_zero_moments(&t->session.engine.model.params, &t->session.engine.run);
+    return ok;
+}
+
+/* A resumed run takes its files from its checkpoint: what it began from may be gone. */
+static bool read_companions(Trainer *t, Error *error) {
+    ModelPath model = {.path = ""};
+    if (base_rank) return true;
+    if (t->folder.resume[0])
+        snprintf(model.path, sizeof model.path, "%s", t->folder.resume);
+    else if (*t->config.init_from && !model_find(t->config.init_from, &model, error))
+        return false;
+    return publish_companions(&t->companions, &t->config, model.path[0] ? model.path : NULL, t->config.dtype, error);
 }
 
 static void count_steps(Trainer *t) {
@@ -121,7 +135,9 @@ static bool open_weights(Trainer *t, const CommandLine *line, int *code, Error *
     if (!load_weights(t, error)) return false;
     if (s->engine.use.optimizer) {
         t->checkpoints = checkpoint_open(t->folder.checkpoints, &s->engine.model.params, &s->engine.run, error);
-        if (!t->checkpoints || !agree(s->world, disk_fits(t, error), error)) return false;
+        if (!t->checkpoints || !agree(s->world, disk_fits(t, error) && read_companions(t, error), error))
+            return false;
+        checkpoint_take_along(t->checkpoints, &t->companions);
     }
     return agree(s->world, open_log(t, error), error);
 }
@@ -142,6 +158,7 @@ bool trainer_open(Trainer *t, const CommandLine *line, int *code, Error *error) 
 void trainer_close(Trainer *t) {
     checkpoint_close(t->checkpoints);
     log_close(t->log);
+    companions_free(&t->companions);
     run_folder_close(&t->folder);
     tasks_close(&t->tasks);
     setup_data_close(&t->data);

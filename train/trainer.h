@@ -15,6 +15,7 @@ typedef struct {
     RunFolder folder;
     Log *log;                  /* rank 0 */
     Checkpointer *checkpoints; /* NULL: nothing is saved */
+    Companions companions;     /* rank 0: what checkpoints hold beside tensors */
     char *config_text;         /* the dump that checkpoints carry */
     Progress progress;         /* up to the last step taken */
     int64_t steps, tokens;     /* of the whole run */
