@@ -9,6 +9,7 @@ typedef struct {
 typedef struct {
     int64_t from;
     int32_t bytes; /* 0: there is no such id */
+    bool plain;    /* not written in the alphabet of bytes */
 } Token;
 
 struct Bpe {

@@ -78,6 +78,20 @@ static bool largest_id(const json_t *vocabulary, int64_t *size, int64_t *text, E
     return true;
 }
 
+/* A token that is not written in the alphabet of bytes is its own text: control tokens are listed among the vocabulary
+ * too (DeepSeek-V3). No merge leads to it, so no text becomes it. */
+static void read_token(Bpe *b, const Alphabet *alphabet, const char *key, int64_t id) {
+    char *to = b->text + b->text_bytes;
+    int64_t n = spelled(alphabet, to, key);
+    b->token[id] = (Token){.from = b->text_bytes, .bytes = (int32_t)n, .plain = n < 0};
+    if (n < 0) {
+        b->token[id].bytes = (int32_t)strlen(key);
+        memcpy(to, key, strlen(key));
+    }
+    if (n == 1) b->of_byte[(unsigned char)*to] = (int32_t)id;
+    b->text_bytes += b->token[id].bytes;
+}
+
 static bool read_tokens(Bpe *b, const json_t *vocabulary, Error *error) {
     Alphabet alphabet;
     const char *key;
@@ -87,13 +101,7 @@ static bool read_tokens(Bpe *b, const json_t *vocabulary, Error *error) {
         int64_t id = json_integer_value(value);
         if (b->token[id].bytes)
             return fail(error, "model.vocab gives id %lld twice, once to \"%.80s\"", (long long)id, key);
-        int64_t n = spelled(&alphabet, b->text + b->text_bytes, key);
-        if (n < 0)
-            return fail(error, "model.vocab has \"%.80s\" (id %lld), which is not written in the alphabet of bytes",
-                        key, (long long)id);
-        b->token[id] = (Token){b->text_bytes, (int32_t)n};
-        if (n == 1) b->of_byte[(unsigned char)b->text[b->text_bytes]] = (int32_t)id;
-        b->text_bytes += n;
+        read_token(b, &alphabet, key, id);
     }
     return true;
 }
@@ -118,7 +126,7 @@ static void index_words(Bpe *b) {
     b->word = must_alloc((int64_t)b->word_mask + 1, sizeof *b->word);
     memset(b->word, 0xff, (b->word_mask + 1) * sizeof *b->word);
     for (int32_t id = 0; id < b->size; id++) {
-        if (!b->token[id].bytes) continue;
+        if (!b->token[id].bytes || b->token[id].plain) continue;
         uint64_t i = hash_bytes(b->text + b->token[id].from, b->token[id].bytes) & b->word_mask;
         while (b->word[i] >= 0) i = (i + 1) & b->word_mask;
         b->word[i] = id;

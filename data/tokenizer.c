@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "data/tokenizer_encode.h"
+#include "data/utf8.h"
 
 enum { BYTES = 256, BYTES_BOS = 256, BYTES_EOS = 257, BYTES_SIZE = 258 };
 
@@ -129,28 +130,34 @@ int64_t tokenizer_decode(const Tokenizer *t, char *to, const int32_t *ids, int64
     return written;
 }
 
-/* Bytes at the end of text that begin a character without ending it, 0..3. */
-static int unfinished(const char *text, int64_t bytes) {
-    for (int back = 1; back <= 3 && back <= bytes; back++) {
-        unsigned char c = (unsigned char)text[bytes - back];
-        if ((c & 0xc0) == 0x80) continue;
-        int length = c < 0xc2 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 1;
-        return length > back ? back : 0;
+int64_t tokenizer_stream_room(const Tokenizer *t) { return 3 * (t->max_bytes + 3); }
+
+int64_t tokenizer_stream_next(const Tokenizer *t, DecodeStream *s, char *to, int32_t id) {
+    /* The token goes to the end of the room, from where it is read while the text is written at the front: a byte
+     * becomes three at most. */
+    char *text = to + tokenizer_stream_room(t) - (t->max_bytes + 3);
+    memcpy(text, s->held, (size_t)s->n);
+    int64_t bytes = s->n + tokenizer_decode(t, text + s->n, &id, 1), written = 0;
+    s->n = 0;
+    for (int64_t i = 0; i < bytes;) {
+        int n;
+        Utf8 kind = utf8_next(text + i, bytes - i, &n);
+        if (kind == UTF8_CUT) {
+            memcpy(s->held, text + i, (size_t)n);
+            s->n = n;
+        } else {
+            memmove(to + written, kind == UTF8_WHOLE ? text + i : UTF8_REPLACEMENT,
+                    kind == UTF8_WHOLE ? (size_t)n : 3);
+            written += kind == UTF8_WHOLE ? n : 3;
+        }
+        i += n;
     }
-    return 0;
+    return written;
 }
 
-int64_t tokenizer_decode_next(const Tokenizer *t, DecodeStream *s, char *to, int32_t id) {
-    memcpy(to, s->held, (size_t)s->n);
-    int64_t bytes = s->n + tokenizer_decode(t, to + s->n, &id, 1);
-    s->n = unfinished(to, bytes);
-    memcpy(s->held, to + bytes - s->n, (size_t)s->n);
-    return bytes - s->n;
-}
-
-int64_t tokenizer_flush(DecodeStream *s, char *to) {
+int64_t tokenizer_stream_end(DecodeStream *s, char *to) {
     int held = s->n;
     s->n = 0;
-    if (held) memcpy(to, "\xef\xbf\xbd", 3);
+    if (held) memcpy(to, UTF8_REPLACEMENT, 3);
     return held ? 3 : 0;
 }

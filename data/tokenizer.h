@@ -36,11 +36,12 @@ int64_t tokenizer_cut(const Tokenizer *, const char *text, int64_t bytes);
 int64_t tokenizer_decode(const Tokenizer *, char *to, const int32_t *ids, int64_t n);
 int64_t tokenizer_max_bytes(const Tokenizer *);
 
-/* One id after the other, whole characters only: the bytes of an unfinished one wait for the next id. `to` holds
- * tokenizer_max_bytes + 3. tokenizer_flush writes what is left of an unfinished character as U+FFFD. */
+/* One id after the other, as valid UTF-8: the bytes of an unfinished character wait for the next id, and what is none
+ * becomes U+FFFD. `to` holds tokenizer_stream_room. tokenizer_stream_end: what is left is no character. */
 typedef struct {
     char held[4];
     int n;
 } DecodeStream;
-int64_t tokenizer_decode_next(const Tokenizer *, DecodeStream *, char *to, int32_t id);
-int64_t tokenizer_flush(DecodeStream *, char *to);
+int64_t tokenizer_stream_room(const Tokenizer *);
+int64_t tokenizer_stream_next(const Tokenizer *, DecodeStream *, char *to, int32_t id);
+int64_t tokenizer_stream_end(DecodeStream *, char *to);

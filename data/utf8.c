@@ -2,15 +2,14 @@
 
 #include <string.h>
 
-/* Bytes of the character at p, of which `left` are there; 0 when it is none. */
-static int character(const unsigned char *p, int64_t left) {
-    int n = *p < 0x80 ? 1 : *p < 0xc2 ? 0 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : *p < 0xf5 ? 4 : 0;
-    if (n == 0 || n > left) return 0;
-    for (int i = 1; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80) return 0;
-    bool overlong = (*p == 0xe0 && p[1] < 0xa0) || (*p == 0xf0 && p[1] < 0x90);
-    bool outside = (*p == 0xed && p[1] >= 0xa0) || (*p == 0xf4 && p[1] >= 0x90); /* surrogates; above U+10FFFF */
-    return overlong || outside ? 0 : n;
+Utf8 utf8_next(const char *text, int64_t bytes, int *length) {
+    const unsigned char *p = (const unsigned char *)text;
+    unsigned char low = *p == 0xe0 ? 0xa0 : *p == 0xf0 ? 0x90 : 0x80;  /* of the second byte: no overlong forms, */
+    unsigned char high = *p == 0xed ? 0x9f : *p == 0xf4 ? 0x8f : 0xbf; /* no surrogates, nothing above U+10FFFF */
+    int n = *p < 0x80 ? 1 : *p < 0xc2 ? 0 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : *p < 0xf5 ? 4 : 0, k = 1;
+    for (; k < n && k < bytes && p[k] >= low && p[k] <= high; k++) low = 0x80, high = 0xbf;
+    *length = k;
+    return k == n ? UTF8_WHOLE : k < n && k == bytes ? UTF8_CUT : UTF8_BROKEN;
 }
 
 bool utf8_valid(const char *text, int64_t bytes) {
@@ -21,8 +20,8 @@ bool utf8_valid(const char *text, int64_t bytes) {
             p += 8;
             continue;
         }
-        int n = character(p, end - p);
-        if (n == 0) return false;
+        int n;
+        if (utf8_next((const char *)p, end - p, &n) != UTF8_WHOLE) return false;
         p += n;
     }
     return true;
@@ -39,13 +38,13 @@ bool utf8_is_space(const char *text, int64_t bytes) {
 }
 
 int64_t utf8_repair(char *to, const char *text, int64_t bytes) {
-    const unsigned char *p = (const unsigned char *)text, *end = p + bytes;
-    char *out = to;
-    while (p < end) {
-        int n = character(p, end - p);
-        memcpy(out, n ? (const char *)p : "\xef\xbf\xbd", n ? (size_t)n : 3);
-        out += n ? n : 3;
-        p += n ? n : 1;
+    int64_t written = 0;
+    for (int64_t i = 0, n; i < bytes; i += n) {
+        int length;
+        bool whole = utf8_next(text + i, bytes - i, &length) == UTF8_WHOLE;
+        n = length;
+        memcpy(to + written, whole ? text + i : UTF8_REPLACEMENT, whole ? (size_t)n : 3);
+        written += whole ? n : 3;
     }
-    return out - to;
+    return written;
 }

@@ -206,17 +206,52 @@ static void streams(void) {
     Recipe r = {0};
     Tokenizer *t = open_recipe(&r);
     int32_t id[64];
-    char out[64];
+    char out[256];
     DecodeStream s = {0};
+    expect(tokenizer_stream_room(t) < 32, "room");
     int64_t n = encode(t, id, text), bytes = 0;
     for (int64_t i = 0; i < n; i++) {
-        bytes += tokenizer_decode_next(t, &s, out + bytes, id[i]);
+        bytes += tokenizer_stream_next(t, &s, out + bytes, id[i]);
         expect(utf8_valid(out, bytes), "a character was split after %lld ids", (long long)i + 1);
     }
     expect(bytes == (int64_t)strlen(text) && !memcmp(out, text, strlen(text)), "the stream differs");
-    tokenizer_decode_next(t, &s, out, 0xe4);
-    expect(tokenizer_flush(&s, out) == 3 && !memcmp(out, "\xef\xbf\xbd", 3), "an unfinished character");
-    expect(tokenizer_flush(&s, out) == 0, "flushed twice");
+    tokenizer_stream_next(t, &s, out, 0xe4);
+    expect(tokenizer_stream_end(&s, out) == 3 && !memcmp(out, UTF8_REPLACEMENT, 3), "an unfinished character");
+    expect(tokenizer_stream_end(&s, out) == 0, "ended twice");
+    tokenizer_close(t);
+}
+
+/* As Unicode and Hugging Face replace: one U+FFFD for the longest beginning of a character. */
+static void repaired_text(void) {
+    static const struct {
+        const char *text, *repaired; /* ? for U+FFFD */
+    } rows[] = {{"a\xff"
+                 "b",
+                 "a?b"},
+                {"\xe4\xb8", "?"},
+                {"\xe4\xb8x\xe4\xb8\xad", "?x\u4e2d"},
+                {"\xf0\x9f\x98", "?"},
+                {"\xf0\x9f\x98\xf0\x9f\x98\x80", "?\U0001f600"},
+                {"\xed\xa0\x80", "???"},
+                {"\xc0\x80", "??"},
+                {"\xe0\x80\x80", "???"},
+                {"\xf4\x90\x80\x80", "????"},
+                {"\xc3", "?"},
+                {"\x80\x80", "??"}};
+    Error error;
+    Tokenizer *t = tokenizer_open("bytes", &error);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char got[64], streamed[256], wanted[64] = "";
+        for (const char *p = rows[i].repaired; *p; p++)
+            strncat(wanted, *p == '?' ? UTF8_REPLACEMENT : p, *p == '?' ? 3 : 1);
+        int64_t bytes = (int64_t)strlen(rows[i].text), n = utf8_repair(got, rows[i].text, bytes), m = 0;
+        DecodeStream s = {0};
+        for (int64_t k = 0; k < bytes; k++)
+            m += tokenizer_stream_next(t, &s, streamed + m, (unsigned char)rows[i].text[k]);
+        m += tokenizer_stream_end(&s, streamed + m);
+        expect(n == (int64_t)strlen(wanted) && !memcmp(got, wanted, (size_t)n), "row %zu", i);
+        expect(m == n && !memcmp(streamed, wanted, (size_t)m), "row %zu in a stream", i);
+    }
     tokenizer_close(t);
 }
 
@@ -346,7 +381,7 @@ static const struct {
     {"\"th\":256", "\"th\":-1", "no id below"},
     {"\"th\":256", "\"th\":257", "id 257 twice"},
     {"\"th\":256", "\"th\":99999999", "no id below"},
-    {"\"th\":256", "\"\u4e00\":256", "alphabet of bytes"},
+    {"\"th\":256", "\"\u4e00\":256", "what they make is not in model.vocab"},
     {"\"a\":97,", "", "the byte 0x61"},
     {"\"added_tokens\":[", "\"added_tokens\":[{\"id\":1}", "added_tokens[0] has no content"},
     {"\"added_tokens\":[", "\"added_tokens\":[{\"id\":1,\"content\":\"\"}", "has no content"},
@@ -432,6 +467,7 @@ const TestCase tokenizer_tests[] = {
     {"added tokens", added_tokens},
     {"normalisation", normalisation},
     {"a stream never splits a character", streams},
+    {"what is no UTF-8 becomes U+FFFD", repaired_text},
     {"20000 random texts come back", round_trips},
     {"encoding in parts", cuts},
     {"texts that cannot be encoded in parts", no_cuts},

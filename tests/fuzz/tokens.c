@@ -4,6 +4,7 @@
 
 #include "data/documents.h"
 #include "data/tokenizer.h"
+#include "data/utf8.h"
 #include "tests/fuzz/fuzz.h"
 
 /* What is said of ids holds for texts and both readings of control tokens. */
@@ -37,8 +38,8 @@ bool fuzz_tokenizer(const uint8_t *data, int64_t bytes) {
 static int64_t decode_stream(const Tokenizer *t, char *to, const int32_t *ids, int64_t n) {
     DecodeStream stream = {0};
     int64_t bytes = 0;
-    for (int64_t i = 0; i < n; i++) bytes += tokenizer_decode_next(t, &stream, to + bytes, ids[i]);
-    return bytes + tokenizer_flush(&stream, to + bytes);
+    for (int64_t i = 0; i < n; i++) bytes += tokenizer_stream_next(t, &stream, to + bytes, ids[i]);
+    return bytes + tokenizer_stream_end(&stream, to + bytes);
 }
 
 /* A text comes back as it was, at once and id by id; its two parts at the cut have the ids of the whole. */
@@ -47,7 +48,7 @@ static void round_trip(const Tokenizer *t, const char *text, int64_t bytes) {
     int32_t *ids = must_alloc(room, sizeof *ids), *parts = must_alloc(2 * room, sizeof *parts);
     int64_t n = tokenizer_encode(t, ids, text, bytes, SPECIALS_PLAIN);
     check(n >= 0 && n <= room, "%lld ids of %lld bytes", (long long)n, (long long)bytes);
-    char *back = must_alloc((n + 1) * (tokenizer_max_bytes(t) + 3), 1);
+    char *back = must_alloc((n + 1) * tokenizer_stream_room(t), 1);
     check(tokenizer_decode(t, back, ids, n) == bytes && !memcmp(back, text, (size_t)bytes), "another text");
     check(decode_stream(t, back, ids, n) == bytes && !memcmp(back, text, (size_t)bytes), "another text, id by id");
     check(cut >= 0 && cut <= bytes, "a cut at %lld of %lld", (long long)cut, (long long)bytes);
@@ -60,17 +61,18 @@ static void round_trip(const Tokenizer *t, const char *text, int64_t bytes) {
     free(ids);
 }
 
-/* Whatever the ids: the stream holds back what is unfinished and loses nothing else. */
+/* Whatever the ids: the stream says what all of them together say, as valid UTF-8. */
 static void decode_any(const Tokenizer *t, const uint8_t *data, int64_t bytes) {
-    int64_t most = (bytes + 1) * (tokenizer_max_bytes(t) + 3);
+    int64_t most = (bytes + 1) * tokenizer_stream_room(t);
     int32_t *ids = must_alloc(bytes, sizeof *ids);
-    char *whole = must_alloc(most, 1), *streamed = must_alloc(most, 1);
+    char *whole = must_alloc(most, 1), *repaired = must_alloc(3 * most, 1), *streamed = must_alloc(most, 1);
     for (int64_t i = 0; i < bytes; i++) ids[i] = (int32_t)((data[i] * 257 + i) % tokenizer_size(t));
     int64_t n = tokenizer_decode(t, whole, ids, bytes), m = decode_stream(t, streamed, ids, bytes);
-    check(n <= bytes * tokenizer_max_bytes(t) && m >= n - 3 && m <= n + 3, "%lld bytes, in a stream %lld",
-          (long long)n, (long long)m);
-    check(!memcmp(whole, streamed, (size_t)max_i64(n - 3, 0)), "another text in a stream");
+    int64_t r = utf8_repair(repaired, whole, n);
+    check(n <= bytes * tokenizer_max_bytes(t), "%lld bytes", (long long)n);
+    check(m == r && !memcmp(repaired, streamed, (size_t)r) && utf8_valid(streamed, m), "another text in a stream");
     free(whole);
+    free(repaired);
     free(streamed);
     free(ids);
 }
