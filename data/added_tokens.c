@@ -13,7 +13,7 @@ static bool looks_like_control(const char *text) { return !strncmp(text, "<|", 2
 
 static bool flag(const json_t *json, const char *name) { return json_is_true(json_object_get(json, name)); }
 
-static bool read_token(AddedToken *t, const json_t *json, size_t number, Error *error) {
+static bool read_token(AddedToken *t, const json_t *json, Normalizer normalizer, size_t number, Error *error) {
     const char *text = json_string_value(json_object_get(json, "content"));
     const json_t *id = json_object_get(json, "id");
     if (!text || !*text) return fail(error, "added_tokens[%zu] has no content", number);
@@ -23,12 +23,15 @@ static bool read_token(AddedToken *t, const json_t *json, size_t number, Error *
         return fail(error, "added_tokens[%zu] \"%.80s\" is single_word, which is not known here", number, text);
     *t = (AddedToken){.text = must_strdup(text),
                       .id = (int32_t)json_integer_value(id),
-                      .bytes = (int32_t)strlen(text),
                       .special = flag(json, "special"),
                       .normalized = flag(json, "normalized"),
                       .lstrip = flag(json, "lstrip"),
                       .rstrip = flag(json, "rstrip")};
     t->control = t->special || looks_like_control(text);
+    int64_t bytes;
+    t->sought = normalize(t->normalized ? normalizer : NORMALIZE_NOT, text, (int64_t)strlen(text), &bytes);
+    check(t->sought, "no memory for an added token");
+    t->sought_bytes = (int32_t)bytes;
     return true;
 }
 
@@ -36,7 +39,14 @@ static int by_text(const void *a, const void *b) {
     return strcmp(((const AddedToken *)a)->text, ((const AddedToken *)b)->text);
 }
 
-static bool no_twins(const AddedTokens *a, Error *error) {
+static int by_sought(const void *a, const void *b) {
+    const AddedToken *x = a, *y = b;
+    int order = strcmp(x->sought, y->sought);
+    return order ? order : (x->id > y->id) - (x->id < y->id);
+}
+
+static bool no_twins(AddedTokens *a, Error *error) {
+    qsort(a->token, (size_t)a->count, sizeof *a->token, by_text);
     for (int64_t i = 1; i < a->count; i++)
         if (!by_text(&a->token[i - 1], &a->token[i]))
             return fail(error, "added_tokens has \"%.80s\" twice", a->token[i].text);
@@ -46,13 +56,13 @@ static bool no_twins(const AddedTokens *a, Error *error) {
 static void sum_up(AddedTokens *a) {
     for (int64_t i = 0; i < a->count; i++) {
         const AddedToken *t = &a->token[i];
-        a->first[(unsigned char)*t->text] = true;
+        a->first[(unsigned char)*t->sought] = true;
         a->any_normalized |= t->normalized;
         a->any_strips |= t->lstrip || t->rstrip;
     }
 }
 
-bool added_tokens_read(AddedTokens *a, const json_t *json, Error *error) {
+bool added_tokens_read(AddedTokens *a, const json_t *json, Normalizer normalizer, Error *error) {
     size_t n = json_array_size(json);
     *a = (AddedTokens){0};
     if (!json || json_is_null(json)) return true;
@@ -60,21 +70,26 @@ bool added_tokens_read(AddedTokens *a, const json_t *json, Error *error) {
         return fail(error, "added_tokens is no list of at most %d", MOST_ADDED);
     a->token = must_alloc((int64_t)n + 1, sizeof *a->token);
     for (size_t i = 0; i < n; i++, a->count++)
-        if (!read_token(&a->token[i], json_array_get(json, i), i, error)) return false;
-    qsort(a->token, n, sizeof *a->token, by_text);
+        if (!read_token(&a->token[i], json_array_get(json, i), normalizer, i, error)) return false;
+    if (!no_twins(a, error)) return false;
+    qsort(a->token, n, sizeof *a->token, by_sought);
     sum_up(a);
-    return no_twins(a, error);
+    return true;
 }
 
 void added_tokens_free(AddedTokens *a) {
-    for (int64_t i = 0; i < a->count; i++) free(a->token[i].text);
+    for (int64_t i = 0; i < a->count; i++) {
+        free(a->token[i].text);
+        free(a->token[i].sought);
+    }
     free(a->token);
     *a = (AddedTokens){0};
 }
 
 const AddedToken *added_tokens_find(const AddedTokens *a, const char *text) {
-    AddedToken key = {.text = (char *)text};
-    return a->count ? bsearch(&key, a->token, (size_t)a->count, sizeof key, by_text) : NULL;
+    for (int64_t i = 0; i < a->count; i++)
+        if (!strcmp(a->token[i].text, text)) return &a->token[i];
+    return NULL;
 }
 
 /* -- finding ------------------------------------------------------------------------------------- */
@@ -83,7 +98,7 @@ const AddedToken *added_tokens_find(const AddedTokens *a, const char *text) {
 static int64_t narrow(const AddedTokens *a, int64_t low, int64_t high, int depth, int c) {
     while (low < high) {
         int64_t middle = (low + high) / 2;
-        if ((unsigned char)a->token[middle].text[depth] < c)
+        if ((unsigned char)a->token[middle].sought[depth] < c)
             low = middle + 1;
         else
             high = middle;
@@ -101,8 +116,12 @@ static const AddedToken *longest(const AddedTokens *a, bool normalized, bool con
         if (c == 0) break; /* tokens end with one */
         low = narrow(a, low, high, depth, c);
         high = narrow(a, low, high, depth, c + 1);
-        const AddedToken *t = low < high ? &a->token[low] : NULL; /* the shortest of them comes first */
-        if (t && t->bytes == depth + 1 && t->normalized == normalized && (controls || !t->control)) found = t;
+        const AddedToken *t = &a->token[low], *end = &a->token[high]; /* the shortest of them come first */
+        for (; t < end && t->sought_bytes == depth + 1; t++)
+            if (t->normalized == normalized && (controls || !t->control)) {
+                found = t;
+                break;
+            }
     }
     return found;
 }
@@ -122,16 +141,20 @@ static int64_t spaces_after(const char *text, int64_t bytes, int64_t at) {
     return at;
 }
 
-const AddedToken *added_tokens_next(const AddedTokens *a, bool normalized, bool controls, const char *text,
-                                    int64_t bytes, int64_t from, int64_t *begin, int64_t *end) {
-    if (!a->count || (normalized && !a->any_normalized)) return NULL;
-    for (int64_t i = from; i < bytes; i++) {
+bool added_tokens_next(const AddedTokens *a, bool normalized, bool controls, const char *text, int64_t bytes,
+                       AddedPlace *p) {
+    if (!a->count || (normalized && !a->any_normalized)) return false;
+    for (int64_t i = p->search; i < bytes; i++) {
         if (!a->first[(unsigned char)text[i]]) continue;
         const AddedToken *t = longest(a, normalized, controls, text + i, bytes - i);
         if (!t) continue;
-        *begin = t->lstrip ? spaces_before(text, from, i) : i;
-        *end = t->rstrip ? spaces_after(text, bytes, i + t->bytes) : i + t->bytes;
-        return t;
+        p->token = t;
+        p->from = p->end;
+        p->search = i + t->sought_bytes;
+        p->begin = max_i64(p->from, t->lstrip ? spaces_before(text, p->from, i) : i);
+        bool in_space = p->search < p->from; /* taken by the one before: looked through once, not each time */
+        p->end = !t->rstrip ? p->search : in_space ? p->from : spaces_after(text, bytes, p->search);
+        return true;
     }
-    return NULL;
+    return false;
 }

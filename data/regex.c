@@ -1,6 +1,5 @@
-#include "data/regex.h"
+#include "data/regex_own.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,44 +48,64 @@ static bool compiles(const char *pattern) {
     return c != NULL;
 }
 
+/* A set of characters, as a class of its own or as a part of one: `items` and the newer characters of the property. */
+static bool write_set(Translation *t, bool negated, const char *items, const char *property, int n, Error *error) {
+    bool alone = !t->in_class, newer = regex_assigned(NULL, property, n) > 0;
+    if (negated && t->in_class && newer) return unknown(t, "a complement within a class", error);
+    if (alone) fputs(negated ? "[^" : "[", t->to);
+    fputs(items, t->to);
+    regex_assigned(t->to, property, n);
+    if (alone) fputc(']', t->to);
+    return true;
+}
+
 /* \p{Han}: PCRE2 would take characters that Han shares with other scripts too. */
 static bool translate_property(Translation *t, Error *error) {
     const char *name = t->from + 3, *close = t->from[2] == '{' ? strchr(name, '}') : NULL;
-    if (!close) { /* \pL */
-        if (!t->from[2] || t->from[2] == '{') return unknown(t, "an unfinished \\p", error);
-        fprintf(t->to, "%.3s", t->from);
-        t->from += 3;
-        return true;
-    }
-    bool not = *name == '^';
-    name += not ;
+    bool negated = t->from[1] == 'P';
+    if (!t->from[2] || (t->from[2] == '{' && !close)) return unknown(t, "an unfinished \\p", error);
+    if (!close) close = --name + 1; /* \pL */
+    if (*name == '^') negated = !negated, name++;
     int n = (int)(close - name);
     char *script = must_format("\\p{sc:%.*s}", n, name);
-    const char *kind = n > 2 && compiles(script) ? "sc:" : "";
-    fprintf(t->to, "\\%c{%s%s%.*s}", t->from[1], not ? "^" : "", kind, n, name);
+    char *plain = must_format("\\%c{%.*s}", negated && t->in_class ? 'P' : 'p', n, name);
+    bool is_script = n > 2 && compiles(script);
+    bool ok = is_script && negated && t->in_class ? unknown(t, "a complement within a class", error)
+                                                  : write_set(t, negated, is_script ? script : plain, name, n, error);
     free(script);
-    t->from = close + 1;
+    free(plain);
+    t->from = *close == '}' ? close + 1 : close;
+    return ok;
+}
+
+/* Oniguruma's words have the numbers of Latin-1 too. */
+static bool translate_word(Translation *t, bool negated, Error *error) {
+    static const char word[] = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\xb2\\xb3\\xb9\\xbc-\\xbe";
+    static const char *const newer[] = {"L", "M", "Nd"};
+    if (negated && t->in_class) return unknown(t, "a complement within a class", error);
+    if (!t->in_class) fputs(negated ? "[^" : "[", t->to);
+    fputs(word, t->to);
+    for (int i = 0; i < 3; i++) regex_assigned(t->to, newer[i], (int)strlen(newer[i]));
+    if (!t->in_class) fputc(']', t->to);
     return true;
 }
 
 static bool translate_escape(Translation *t, Error *error) {
-    static const char word[] = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
     char c = t->from[1], what[4] = {'\\', c, 0};
+    bool ok = true;
     if (c == 'p' || c == 'P') return translate_property(t, error);
     if (c == 's' || c == 'S')
         fprintf(t->to, "\\%c{wspace}", c == 's' ? 'p' : 'P');
-    else if (c == 'w' || (c == 'W' && !t->in_class))
-        fprintf(t->to, t->in_class ? "%s%s" : "[%s%s]", c == 'W' ? "^" : "", word);
-    else if (c == 'd')
-        fputs("\\p{Nd}", t->to);
-    else if (c == 'D')
-        fputs("\\P{Nd}", t->to);
-    else if (strchr("hHbBGkgRXKWyYOKNzZA", c)) /* also the NUL that ends the pattern */
-        return unknown(t, c ? what : "a \\ at its end", error);
+    else if (c == 'w' || c == 'W')
+        ok = translate_word(t, c == 'W', error);
+    else if (c == 'd' || c == 'D')
+        ok = write_set(t, c == 'D', "\\p{Nd}", "Nd", 2, error);
+    else if (strchr("hHbBGkgRXKyYOKNzZA", c)) /* also the NUL that ends the pattern */
+        ok = unknown(t, c ? what : "a \\ at its end", error);
     else
         fprintf(t->to, "%.2s", t->from);
     t->from += 2;
-    return true;
+    return ok;
 }
 
 static bool translate_next(Translation *t, Error *error) {

@@ -32,7 +32,7 @@ static void index_added(Tokenizer *t) {
     memset(t->added, 0xff, (size_t)t->size * sizeof *t->added);
     for (int64_t i = 0; i < added->count; i++) {
         t->added[added->token[i].id] = (int32_t)i;
-        t->max_bytes = max_i64(t->max_bytes, added->token[i].bytes);
+        t->max_bytes = max_i64(t->max_bytes, (int64_t)strlen(added->token[i].text));
     }
 }
 
@@ -111,7 +111,7 @@ static int64_t decode_file(const Tokenizer *t, char *to, int32_t id) {
     const AddedToken *a = added_token(t, id);
     int64_t bytes = 0;
     const char *text = a ? a->text : bpe_token(t->file.bpe, id, &bytes);
-    if (a) bytes = a->special ? 0 : a->bytes;
+    if (a) bytes = a->special ? 0 : (int64_t)strlen(a->text);
     if (text) memcpy(to, text, (size_t)bytes);
     return text ? bytes : 0;
 }

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <utf8proc.h>
 
 #include "data/utf8.h"
 
@@ -121,15 +120,12 @@ typedef bool (*Between)(Output *, const char *text, int64_t bytes, Specials);
 
 static bool split_added(Output *out, bool normalized, const char *text, int64_t bytes, Specials specials,
                         Between inner) {
-    int64_t at = 0, begin, end;
-    const AddedToken *t;
-    while ((t = added_tokens_next(&out->e->file->added, normalized, specials == SPECIALS_MATCH, text, bytes, at,
-                                  &begin, &end))) {
-        if (!inner(out, text + at, begin - at, specials)) return false;
-        out->to[out->n++] = t->id;
-        at = end;
+    AddedPlace p = {0};
+    while (added_tokens_next(&out->e->file->added, normalized, specials == SPECIALS_MATCH, text, bytes, &p)) {
+        if (!inner(out, text + p.from, p.begin - p.from, specials)) return false;
+        out->to[out->n++] = p.token->id;
     }
-    return inner(out, text + at, bytes - at, specials);
+    return inner(out, text + p.end, bytes - p.end, specials);
 }
 
 static bool without_tokens(Output *out, const char *text, int64_t bytes, Specials specials) {
@@ -138,18 +134,13 @@ static bool without_tokens(Output *out, const char *text, int64_t bytes, Special
 }
 
 static bool normalized_text(Output *out, const char *text, int64_t bytes, Specials specials) {
-    static const int form[] = {[NORMALIZE_NFC] = UTF8PROC_COMPOSE,
-                               [NORMALIZE_NFD] = UTF8PROC_DECOMPOSE,
-                               [NORMALIZE_NFKC] = UTF8PROC_COMPOSE | UTF8PROC_COMPAT,
-                               [NORMALIZE_NFKD] = UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT};
     Normalizer n = out->e->file->normalizer;
     if (n == NORMALIZE_NOT) return split_added(out, true, text, bytes, specials, without_tokens);
     if (bytes == 0) return true;
-    utf8proc_uint8_t *to = NULL;
-    utf8proc_ssize_t size =
-        utf8proc_map((const utf8proc_uint8_t *)text, bytes, &to, (utf8proc_option_t)(UTF8PROC_STABLE | form[n]));
-    bool ok = size >= 0 && split_added(out, true, (char *)to, size, specials, without_tokens);
-    free(to);
+    int64_t size;
+    char *normal = normalize(n, text, bytes, &size);
+    bool ok = normal && split_added(out, true, normal, size, specials, without_tokens);
+    free(normal);
     return ok;
 }
 
@@ -161,12 +152,7 @@ int64_t text_encode(TextEncoder *e, int32_t *to, const char *text, int64_t bytes
     return ok ? out.n : -1;
 }
 
-/* Unicode's longest expansions: 3 times the bytes for NFC and NFD, 11 for the compatible forms. */
-int64_t text_room(const TextEncoder *e, int64_t bytes) {
-    static const int times[] = {
-        [NORMALIZE_NOT] = 1, [NORMALIZE_NFC] = 3, [NORMALIZE_NFD] = 3, [NORMALIZE_NFKC] = 11, [NORMALIZE_NFKD] = 11};
-    return bytes * times[e->file->normalizer] + 1;
-}
+int64_t text_room(const TextEncoder *e, int64_t bytes) { return bytes * normalize_growth(e->file->normalizer) + 1; }
 
 /* -- where a text can be cut ------------------------------------------------------------------------------ */
 

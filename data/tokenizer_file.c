@@ -77,16 +77,14 @@ static bool read_normalizer(Normalizer *to, const json_t *json, int depth, Error
     return ok;
 }
 
-/* Post-processors put special tokens around a text: what they say is found in tokenizer_config.json too. */
-static bool known_post_processor(const json_t *json, Error *error) {
-    static const char *const known[] = {"ByteLevel", "TemplateProcessing", "Sequence", NULL};
-    if (!json || json_is_null(json) || one_of(type_of(json), known)) return true;
-    return fail(error, "post_processor %.80s is not known here", type_of(json));
-}
-
 static bool known_decoder(const json_t *json, Error *error) {
     if (!json || json_is_null(json) || !strcmp(type_of(json), "ByteLevel")) return true;
     return fail(error, "decoder %.80s is not known here", type_of(json));
+}
+
+static bool is_null(const json_t *json, const char *key) {
+    const json_t *value = json_object_get(json, key);
+    return !value || json_is_null(value);
 }
 
 static bool known_parts(const json_t *json, Error *error) {
@@ -97,6 +95,8 @@ static bool known_parts(const json_t *json, Error *error) {
     json_object_foreach((json_t *)json, key, value) {
         if (!one_of(key, parts)) return fail(error, "\"%.80s\" is not known here", key);
     }
+    if (!is_null(json, "truncation") || !is_null(json, "padding"))
+        return fail(error, "truncation or padding is set, which would change every text; only null is known here");
     return true;
 }
 
@@ -113,19 +113,79 @@ static bool ids_once(const AddedTokens *added, Error *error) {
     return ok;
 }
 
-static bool parse_parts(TokenizerFile *t, const json_t *json, Error *error) {
-    if (!known_parts(json, error)) return false;
-    if (!read_normalizer(&t->normalizer, json_object_get(json, "normalizer"), 0, error)) return false;
-    if (!known_post_processor(json_object_get(json, "post_processor"), error)) return false;
-    if (!known_decoder(json_object_get(json, "decoder"), error)) return false;
-    t->pretokenizer = pretokenizer_open(json_object_get(json, "pre_tokenizer"), error);
-    if (!t->pretokenizer || !(t->bpe = bpe_open(json_object_get(json, "model"), error))) return false;
-    return added_tokens_read(&t->added, json_object_get(json, "added_tokens"), error) && ids_once(&t->added, error);
+/* A token that the vocabulary has too has the id that it has there. */
+static bool ids_agree(const AddedTokens *added, const Bpe *bpe, const json_t *vocabulary, Error *error) {
+    for (int64_t i = 0, bytes; i < added->count; i++) {
+        const AddedToken *a = &added->token[i];
+        const json_t *id = json_object_get(vocabulary, a->text);
+        if (id && json_integer_value(id) != a->id)
+            return fail(error, "added_tokens gives \"%.80s\" id %d, and model.vocab gives it %lld", a->text, a->id,
+                        (long long)json_integer_value(id));
+        if (!id && bpe_token(bpe, a->id, &bytes))
+            return fail(error, "added_tokens gives \"%.80s\" id %d, which is another token in model.vocab", a->text,
+                        a->id);
+    }
+    return true;
+}
+
+static bool parse_added(TokenizerFile *t, const json_t *json, Error *error) {
+    const json_t *vocabulary = json_object_get(json_object_get(json, "model"), "vocab");
+    return added_tokens_read(&t->added, json_object_get(json, "added_tokens"), t->normalizer, error) &&
+           ids_once(&t->added, error) && ids_agree(&t->added, t->bpe, vocabulary, error);
 }
 
 static int32_t id_of(const TokenizerFile *t, const char *text) {
     const AddedToken *a = added_tokens_find(&t->added, text);
     return a ? a->id : -1;
+}
+
+/* TemplateProcessing puts special tokens around a text: bos before it, eos after it, or nothing. */
+static bool read_template(TokenizerFile *t, const json_t *single, Error *error) {
+    bool text = false;
+    t->adds_bos = t->adds_eos = false;
+    for (size_t i = 0; i < json_array_size(single); i++) {
+        const json_t *item = json_array_get(single, i), *special = json_object_get(item, "SpecialToken");
+        const char *name = json_string_value(json_object_get(special, "id"));
+        int32_t id = name ? id_of(t, name) : -1, *is = text ? &t->eos : &t->bos;
+        bool *adds = text ? &t->adds_eos : &t->adds_bos;
+        if (!special) {
+            text = json_object_get(item, "Sequence") != NULL;
+            if (!text) return fail(error, "post_processor TemplateProcessing has a part that is not known here");
+            continue;
+        }
+        if (id < 0) return fail(error, "post_processor adds \"%.80s\", which is no added token", name ? name : "");
+        if (*adds) return fail(error, "post_processor adds several tokens on one side, which is not known here");
+        *is = id;
+        *adds = true;
+    }
+    return true;
+}
+
+static bool parse_post_processor(TokenizerFile *t, const json_t *json, Error *error) {
+    const json_t *all = json_object_get(json, "processors");
+    if (!json || json_is_null(json) || !strcmp(type_of(json), "ByteLevel")) return true;
+    if (!strcmp(type_of(json), "TemplateProcessing")) return read_template(t, json_object_get(json, "single"), error);
+    if (strcmp(type_of(json), "Sequence"))
+        return fail(error, "post_processor %.80s is not known here", type_of(json));
+    for (size_t i = 0; i < json_array_size(all); i++) {
+        const json_t *one = json_array_get(all, i);
+        if (!strcmp(type_of(one), "Sequence")) return fail(error, "post_processor has a Sequence within a Sequence");
+        if (!parse_post_processor(t, one, error)) return false;
+    }
+    return true;
+}
+
+static bool parse_parts(TokenizerFile *t, const json_t *json, Error *error) {
+    if (!known_parts(json, error)) return false;
+    if (!read_normalizer(&t->normalizer, json_object_get(json, "normalizer"), 0, error)) return false;
+    if (!known_decoder(json_object_get(json, "decoder"), error)) return false;
+    t->pretokenizer = pretokenizer_open(json_object_get(json, "pre_tokenizer"), error);
+    if (!t->pretokenizer || !(t->bpe = bpe_open(json_object_get(json, "model"), error))) return false;
+    if (!parse_added(t, json, error)) return false;
+    t->bos = id_of(t, "<｜begin▁of▁sentence｜>");
+    t->eos = id_of(t, "<｜end▁of▁sentence｜>");
+    t->adds_bos = t->bos >= 0;
+    return parse_post_processor(t, json_object_get(json, "post_processor"), error);
 }
 
 bool tokenizer_file_parse(TokenizerFile *t, const char *text, int64_t bytes, const char *name, Error *error) {
@@ -135,9 +195,6 @@ bool tokenizer_file_parse(TokenizerFile *t, const char *text, int64_t bytes, con
     bool ok = json && (parse_parts(t, json, &part) || fail(error, "%s: %s", name, part.text));
     json_decref(json);
     if (!ok) return tokenizer_file_free(t), false;
-    t->bos = id_of(t, "<｜begin▁of▁sentence｜>");
-    t->eos = id_of(t, "<｜end▁of▁sentence｜>");
-    t->adds_bos = t->bos >= 0;
     t->hash = hash_bytes(text, bytes);
     return true;
 }

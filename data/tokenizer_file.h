@@ -2,9 +2,8 @@
 #pragma once
 #include "data/added_tokens.h"
 #include "data/bpe.h"
+#include "data/normalize.h"
 #include "data/pretokenizer.h"
-
-typedef enum { NORMALIZE_NOT, NORMALIZE_NFC, NORMALIZE_NFD, NORMALIZE_NFKC, NORMALIZE_NFKD } Normalizer;
 
 typedef struct {
     char *path; /* of the tokenizer.json */
@@ -17,8 +16,9 @@ typedef struct {
     uint64_t hash;
 } TokenizerFile;
 
-/* name: a tokenizer.json or a folder that holds one. Without a tokenizer_config.json bos and eos are the family's
- * (<｜begin▁of▁sentence｜>, <｜end▁of▁sentence｜>) where the file has them, and bos is added, as published. */
+/* name: a tokenizer.json or a folder that holds one. tokenizer_config.json says what bos and eos are and whether they
+ * are added; else the post-processor does; else they are the family's (<｜begin▁of▁sentence｜>,
+ * <｜end▁of▁sentence｜>) where the file has them, and bos is added, as published. */
 bool tokenizer_file_read(TokenizerFile *, const char *name, Error *);
 void tokenizer_file_free(TokenizerFile *);
 
