@@ -6,6 +6,7 @@
  * configs/bench-lite-layer.yaml (2,048 tokens, with 16 of the 64 experts, so that it fits). */
 #include "train/bench.h"
 #include "train/bench_step.h"
+#include "train/bench_tokenizer.h"
 
 #include "train/commands.h"
 #include "train/peak.h"
@@ -405,6 +406,12 @@ static bool is_config(const char *word) {
 
 int command_bench(const CommandLine *line) {
     if (line->n_input && is_config(line->input[0])) return bench_step(line);
+    if (bench_is_tokenizer(line)) return bench_tokenizer(line);
+    if (line->n_input > 1) {
+        fprintf(stderr, "dsv2: '%s' is one input too many; only a tokenizer takes a text beside it\n",
+                line->input[1]);
+        return EXIT_USAGE;
+    }
     Device *device = device_open("cpu", NULL);
     check(device, "the cpu backend is missing");
     const char *word = line->n_input ? line->input[0] : NULL;
