@@ -59,6 +59,7 @@ test: setup
 test-asan: setup
 	@$(MAKE) --no-print-directory -j$(JOBS) MODE=asan all
 	@ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=64 BUILD=build-asan python3 tests/hostile.py
+	@ASAN_OPTIONS=detect_leaks=0 BUILD=build-asan python3 tests/import.py broken
 	@ASAN_OPTIONS=fast_unwind_on_malloc=0 LSAN_OPTIONS=suppressions=tests/tools/lsan.supp:print_suppressions=0 \
 	    build-asan/tests/run $(TESTS)
 

@@ -39,7 +39,9 @@ static Dtype dtype_of(const Export *e, int64_t i) {
 static bool read_model(Export *e, const CommandLine *line, Error *error) {
     char *warnings = NULL;
     if (!model_find(line->input[0], &e->model, error)) return false;
+    e->code = line->n_override ? EXIT_USAGE : EXIT_INPUT;
     bool ok = model_config(&e->config, &e->model, line->override, line->n_override, 1, &warnings, error);
+    e->code = ok ? EXIT_INPUT : e->code;
     if (ok) fprintf(stderr, "%s", warnings);
     free(warnings);
     e->weights = ok ? weights_open(&e->model, &e->config, error) : NULL;

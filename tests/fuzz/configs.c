@@ -41,12 +41,26 @@ bool fuzz_config(const uint8_t *data, int64_t bytes) {
     return fuzz_verdict(ok, &error);
 }
 
+/* What a config.json says can be written: unchanged where nothing has changed, and anew. */
+static void write_back(const Config *c, const char *source) {
+    Error error = {""};
+    char *same = config_to_hf(c, source, NULL, &error);
+    check(same && !strcmp(same, source), "config.json does not stay as it came: %s", same ? same : error.text);
+    char *anew = config_to_hf(c, NULL, "bfloat16", &error);
+    check(anew, "%s", error.text);
+    free(same);
+    free(anew);
+}
+
 bool fuzz_hf_config(const uint8_t *data, int64_t bytes) {
     static Config c;
     Error error = {""};
     char *warnings = NULL;
     bool ok = config_from_hf(&c, fuzz_file("config.json", data, bytes), NULL, 0, 1, &warnings, &error);
     free(warnings);
+    char *source = fuzz_text(data, bytes);
+    if (ok) write_back(&c, source);
+    free(source);
     if (ok) look_at(&c);
     return fuzz_verdict(ok, &error);
 }
