@@ -55,8 +55,8 @@ void checkpoint_wait_param(Checkpointer *, int i);
  * at all. False + message when there are some but none is whole. *why lists what was rejected and for what, a line
  * each (malloc'd, "" when nothing was). Not collective: one rank calls it. */
 bool checkpoint_newest(const char *folder, char path[1024], char **why, Error *);
-bool checkpoint_is(const char *path);              /* a folder with a MANIFEST */
-bool checkpoint_verify(const char *path, Error *); /* manifest, sizes, hashes */
+bool checkpoint_is(const char *path);                                 /* a folder with a MANIFEST */
+bool checkpoint_verify(const char *path, Error *);                    /* manifest, sizes, hashes */
 bool checkpoint_is_trained(const char *path, bool *trained, Error *); /* it holds an optimizer's state */
 /* The config a checkpoint carries (malloc'd text) and its progress. */
 bool checkpoint_read_config(const char *path, char **text, Progress *, Error *);
