@@ -195,6 +195,12 @@ bool config_from_hf(Config *c, const char *path, const char *const *overrides, i
     return layers_end(&l, c, ok, warnings);
 }
 
+bool config_from_overrides(Config *c, const char *const *overrides, int n, Error *error) {
+    Layers l;
+    layers_begin(&l, c, error);
+    return layers_end(&l, c, layers_add_overrides(&l, overrides, n) && layers_resolve(&l, c), NULL);
+}
+
 bool config_from_hf_text(Config *c, const char *text, const char *path, Error *error) {
     Layers l;
     layers_begin(&l, c, error);

@@ -59,6 +59,9 @@ bool config_load(Config *, const char *file, const char *const *overrides, int n
 bool config_from_hf(Config *, const char *path, const char *const *overrides, int n, int ranks, char **warnings,
                     Error *);
 
+/* Defaults plus overrides, for commands without a model; each key's own range is checked. */
+bool config_from_overrides(Config *, const char *const *overrides, int n, Error *);
+
 /* Parses a dump made by config_dump (a checkpoint carries one). */
 bool config_parse_dump(Config *, const char *text, Error *);
 /* The same with key=value on top and a layout for `ranks`, to compute with a checkpoint. tokenizer: a folder whose

@@ -91,6 +91,14 @@ const Command commands[] = {
      "--decode adds `text` to objects with `ids`. Neither bos nor eos is added; special ids decode to nothing. TOKENIZER\n"
      "is a tokenizer.json, a folder that holds one, or bytes.\n",
      NULL},
+    {"train-tokenizer", command_train_tokenizer, RANKS_ONE, TAKES_KEYS | TAKES_OUT, 1, COMMAND_INPUTS, "CORPUS ...",
+     "a byte-level BPE tokenizer from texts",
+     "CORPUS is a file, folder or glob: texts, or .jsonl with the field text_field. Writes tokenizer.json and\n"
+     "tokenizer_config.json to FOLDER (-o), which dsv2 and Hugging Face read: the pre-tokenizer of DeepSeek-V2, 256 bytes,\n"
+     "the merges, bos and eos. Keys: vocab_size (8192), min_frequency, fim_tokens, text_field, max_words, threads.\n"
+     "The result depends on nothing but the texts and these keys: the pair that occurs most often is merged, of equal ones\n"
+     "that of the lower left id, then the lower right one. Pieces of more than 1024 bytes are left out.\n",
+     NULL},
     {"plan", command_plan, RANKS_COUNT, TAKES_KEYS, 1, 1, "CONFIG", "memory, FLOPs and traffic without running",
      "-n RANKS says how many ranks to plan for (default: as few as the layout allows); nothing is started.\n"
      "device_memory_gib=G says what a rank may use.\n",

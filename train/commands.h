@@ -67,6 +67,7 @@ int command_import(const CommandLine *);
 int command_export(const CommandLine *);
 int command_eval(const CommandLine *);
 int command_tokenize(const CommandLine *);
+int command_train_tokenizer(const CommandLine *);
 int command_generate(const CommandLine *);
 int command_plan(const CommandLine *);
 int command_inspect(const CommandLine *);
