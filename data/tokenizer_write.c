@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "data/bpe.h"
+#include "data/chat.h"
 #include "data/disk.h"
 #include "data/tokenizer.h"
 
@@ -86,12 +87,13 @@ static bool write_json(const char *folder, const Learned *l, int controls, Error
 
 static bool write_config(const char *folder, Error *error) {
     char *path = must_format("%s/tokenizer_config.json", folder);
-    char *text = must_format("{\n  \"add_bos_token\": true,\n  \"add_eos_token\": false,\n  \"bos_token\": \"%s\",\n"
-                             "  \"clean_up_tokenization_spaces\": false,\n  \"eos_token\": \"%s\",\n"
-                             "  \"pad_token\": \"%s\",\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\",\n"
-                             "  \"unk_token\": null\n}\n",
-                             control[0], control[1], control[1]);
+    json_t *json = json_pack("{s:b, s:b, s:s, s:s, s:b, s:s, s:s, s:s, s:n}", "add_bos_token", true, "add_eos_token",
+                             false, "bos_token", control[0], "chat_template", chat_template_v2,
+                             "clean_up_tokenization_spaces", false, "eos_token", control[1], "pad_token", control[1],
+                             "tokenizer_class", "PreTrainedTokenizerFast", "unk_token");
+    char *text = json_dumps(json, JSON_INDENT(2));
     bool ok = disk_write_file(path, text, (int64_t)strlen(text), error);
+    json_decref(json);
     free(text);
     free(path);
     return ok;

@@ -16,7 +16,8 @@ extern const TestCase base_tests[] __attribute__((weak)), kernels_tests[] __attr
     model_tests[] __attribute__((weak)), checkpoint_tests[] __attribute__((weak)), h5_tests[] __attribute__((weak)),
     train_tests[] __attribute__((weak)), log_tests[] __attribute__((weak)), commands_tests[] __attribute__((weak)),
     fuzz_tests[] __attribute__((weak)), eval_tests[] __attribute__((weak)), tokenizer_tests[] __attribute__((weak)),
-    tokenizer_file_tests[] __attribute__((weak));
+    tokenizer_file_tests[] __attribute__((weak)), chat_tests[] __attribute__((weak)),
+    train_tokenizer_tests[] __attribute__((weak));
 
 typedef struct {
     const char *name;
@@ -77,12 +78,23 @@ static void run_test(const char *suite, const TestCase *test, int words, char **
 }
 
 int main(int argc, char **argv) {
-    const Suite suites[] = {
-        {"base", base_tests}, {"kernels", kernels_tests},       {"configs", configs_tests},
-        {"data", data_tests}, {"launch", launch_tests},         {"model", model_tests},
-        {"h5", h5_tests},     {"checkpoint", checkpoint_tests}, {"train", train_tests},
-        {"log", log_tests},   {"commands", commands_tests},     {"fuzz", fuzz_tests},
-        {"eval", eval_tests}, {"tokenizer", tokenizer_tests},   {"tokenizer file", tokenizer_file_tests}};
+    const Suite suites[] = {{"base", base_tests},
+                            {"kernels", kernels_tests},
+                            {"configs", configs_tests},
+                            {"data", data_tests},
+                            {"launch", launch_tests},
+                            {"model", model_tests},
+                            {"h5", h5_tests},
+                            {"checkpoint", checkpoint_tests},
+                            {"train", train_tests},
+                            {"log", log_tests},
+                            {"commands", commands_tests},
+                            {"fuzz", fuzz_tests},
+                            {"eval", eval_tests},
+                            {"tokenizer", tokenizer_tests},
+                            {"tokenizer file", tokenizer_file_tests},
+                            {"train tokenizer", train_tokenizer_tests},
+                            {"chat", chat_tests}};
     int counts[2] = {0};
     for (size_t s = 0; s < sizeof suites / sizeof *suites; s++) {
         if (!suites[s].tests && wanted(suites[s].name, argc - 1, argv + 1)) {
