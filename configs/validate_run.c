@@ -152,6 +152,38 @@ static bool check_mix(const Config *c, Error *error) {
     return true;
 }
 
+static bool is_usual(const Config *c, const Key *key, const void *owner) {
+    Value value;
+    value_default(key, &value, &c->origins->pool);
+    char *now = value_format(key, key_value(key, owner)), *usual = value_format(key, &value);
+    bool same = !strcmp(now, usual);
+    free(now);
+    free(usual);
+    return same;
+}
+
+/* Keys that say how documents become shards mean nothing for a set that is not made that way. */
+static bool check_set_keys(const Config *c, int set, Error *error) {
+    static const struct {
+        const char *key, *formats;
+    } rules[] = {{"field", "text"},
+                 {"bad_lines", "text"},
+                 {"validation", "text megatron"},
+                 {"min_tokens", "text megatron"},
+                 {"deduplicate", "text megatron"},
+                 {"shard_tokens", "text megatron"}};
+    const Named *n = &named[NAMED_DATA];
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        char at[256];
+        const Key *key = named_key(n, rules[i].key);
+        const Node *said = c->origins->named[NAMED_DATA][set][key - n->key];
+        if (said && !word_in_list(c->data[set].format, rules[i].formats) && !is_usual(c, key, &c->data[set]))
+            return fail(error, "%s: data.%s.%s has no effect on format %s; remove it", node_place(said, at),
+                        c->data[set].name, rules[i].key, c->data[set].format);
+    }
+    return true;
+}
+
 static bool check_sets(const Config *c, char **warnings, Error *error) {
     char at[256];
     for (int i = 0; i < c->n_data; i++) {
@@ -163,6 +195,7 @@ static bool check_sets(const Config *c, char **warnings, Error *error) {
         if (set->validation >= 1 && set->validation != floor(set->validation))
             return fail(error, "%s: data.%s.validation %g is neither a share below 1 nor a whole number of documents",
                         set_place(c, i, "validation", at), set->name, set->validation);
+        if (!check_set_keys(c, i, error)) return false;
         for (int m = 0; m < c->mix.count; m++) used |= !strcmp(c->mix.name[m], set->name);
         if (!used && !c->synthetic_data)
             text_add(warnings, "%s: data.%s is not in mix; nothing uses it\n", set_place(c, i, "path", at),
@@ -212,14 +245,8 @@ static bool has_validation(const Config *c) {
 static bool is_said(const Config *c, const char *path) {
     const Key *key = key_find(path);
     const Node *node = key_origin(c, path);
-    Value value;
     if (!node || (node->file && !node->line)) return false; /* published files hold idle fields */
-    value_default(key, &value, &c->origins->pool);
-    char *now = value_format(key, key_value(key, c)), *usual = value_format(key, &value);
-    bool said = strcmp(now, usual) != 0;
-    free(now);
-    free(usual);
-    return said;
+    return !is_usual(c, key, c);
 }
 
 /* On the command line somebody just asked for it: an error. In a file it may serve a variant: a warning. */

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,4 +157,18 @@ bool disk_remove_folder(const char *path, Error *error) {
     }
     closedir(folder);
     return ok && (rmdir(path) == 0 || fail_errno(error, path, "remove this folder"));
+}
+
+bool disk_remove_file(const char *path, Error *error) {
+    return unlink(path) == 0 || errno == ENOENT || fail_errno(error, path, "remove");
+}
+
+static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *place) {
+    (void)info, (void)type, (void)place;
+    return remove(path);
+}
+
+bool disk_remove_tree(const char *path, Error *error) {
+    return nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS) == 0 || errno == ENOENT ||
+           fail_errno(error, path, "remove this folder");
 }

@@ -35,4 +35,6 @@ bool disk_is_folder(const char *path);
 bool disk_make_folder(const char *path, Error *);            /* with its parents; fine when it is there */
 bool disk_sync_folder(const char *path, Error *);            /* makes names in it durable */
 bool disk_rename(const char *from, const char *to, Error *); /* within one folder, which is fsynced */
+bool disk_remove_file(const char *path, Error *);            /* fine when absent */
 bool disk_remove_folder(const char *path, Error *);          /* a folder of plain files; fine when absent */
+bool disk_remove_tree(const char *path, Error *);            /* with the folders in it; links are not followed */

@@ -1,134 +1,210 @@
 /* documents.c - see documents.h. */
 #include "data/documents.h"
 
-#include <errno.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "data/disk.h"
+#include "data/input.h"
 
 enum { CHUNK = 1 << 20 };
 
 /* A file read through a window: bytes [first, end) of buffer are not yet used. */
 typedef struct {
-    const char *file;
-    int fd;
-    char *buffer;
-    int64_t room, first, end, line; /* line: number of the line that begins at first */
-    bool done;                      /* nothing more will come */
+    const DocumentFile *what;
     const DocumentSink *sink;
+    DocumentCounts *counts;
+    Input *input;
+    char *buffer;
+    int64_t room, first, end, checked; /* bytes behind first that are known to be text */
+    int64_t line, position;            /* of the byte at first: lines before it since the start, place in the file */
+    int64_t start;                     /* where reading began */
+    int64_t taken;                     /* bytes of the file that progress was told of */
+    bool done;                         /* nothing more will come */
+    bool line_open;                    /* the beginning of this line of plain text was passed on */
 } Reader;
 
-/* Bytes of a character by its first byte, and the range of its second, which excludes overlong forms,
- * surrogates and what lies beyond U+10FFFF (RFC 3629). */
-static int character_bytes(unsigned char c, unsigned char *low, unsigned char *high) {
-    *low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
-    *high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
-    if (c < 0x80) return 1;
-    if (c < 0xc2 || c > 0xf4) return 0;
-    return c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-}
+/* -- the window --------------------------------------------------------------------------------------- */
 
-int64_t utf8_prefix(const char *text, int64_t bytes, bool *cut) {
-    const unsigned char *p = (const unsigned char *)text;
-    int64_t i = 0;
-    *cut = false;
-    while (i < bytes) {
-        unsigned char low, high;
-        int n = p[i] ? character_bytes(p[i], &low, &high) : 0, k = 1;
-        if (n == 0) break;
-        for (; k < n && i + k < bytes && p[i + k] >= low && p[i + k] <= high; k++) low = 0x80, high = 0xbf;
-        if (k < n) {
-            *cut = i + k == bytes;
-            break;
-        }
-        i += n;
-    }
-    return i;
-}
-
-/* Moves what is left to the front, makes room for a chunk and reads it. */
+/* Moves what is left to the front, makes room for a chunk and fills it. */
 static bool refill(Reader *r, Error *error) {
     memmove(r->buffer, r->buffer + r->first, (size_t)(r->end - r->first));
     r->end -= r->first;
     r->first = 0;
     if (r->room - r->end < CHUNK) {
-        r->room = r->end + CHUNK;
+        r->room = r->end + max_i64(CHUNK, r->end);
         r->buffer = must_realloc(r->buffer, r->room, 1);
     }
-    ssize_t n;
-    do n = read(r->fd, r->buffer + r->end, CHUNK);
-    while (n < 0 && errno == EINTR);
-    if (n < 0) return fail(error, "%s: cannot read: %s", r->file, strerror(errno));
-    r->done = n == 0;
+    int64_t n = input_read(r->input, r->buffer + r->end, r->room - r->end, error);
+    if (n < 0) return false;
+    r->done = n < r->room - r->end;
     r->end += n;
-    r->sink->progress(r->sink->own, n);
+    r->sink->progress(r->sink->own, input_taken(r->input) - r->taken);
+    r->taken = input_taken(r->input);
     return true;
+}
+
+static void use(Reader *r, int64_t bytes) {
+    r->first += bytes;
+    r->position += bytes;
+    r->checked = max_i64(r->checked - bytes, 0);
 }
 
 static void skip_mark(Reader *r) { /* the byte order mark that some editors write */
-    if (r->end - r->first >= 3 && !memcmp(r->buffer + r->first, "\xef\xbb\xbf", 3)) r->first += 3;
+    if (r->position == 0 && r->end - r->first >= 3 && !memcmp(r->buffer + r->first, "\xef\xbb\xbf", 3)) use(r, 3);
 }
 
-static bool fail_text(const Reader *r, int64_t valid, Error *error) {
-    int64_t line = r->line;
-    for (int64_t i = 0; i < valid; i++) line += r->buffer[r->first + i] == '\n';
-    unsigned char byte = (unsigned char)r->buffer[r->first + valid];
-    return fail(error, "%s:%lld: byte 0x%02x is not UTF-8 text%s", r->file, (long long)line, byte,
-                byte ? "; convert the file, or unpack it if it is compressed"
-                     : " (a NUL byte: is this a binary file?)");
+static int64_t newlines(const char *text, int64_t bytes) {
+    int64_t count = 0;
+    for (int64_t i = 0; i < bytes; i++) count += text[i] == '\n';
+    return count;
 }
 
-/* Bytes at the front that can be passed on: whole characters, and up to the last line's end unless
- * the file ends, so that a tokenizer never sees the halves of a word. -1 + message. */
-static int64_t piece(const Reader *r, Error *error) {
-    bool cut;
-    const char *text = r->buffer + r->first;
-    int64_t bytes = r->end - r->first, valid = utf8_prefix(text, bytes, &cut);
-    if (valid < bytes && (!cut || r->done)) return fail_text(r, valid, error), -1;
-    const char *newline = r->done ? NULL : memrchr(text, '\n', (size_t)valid);
-    return newline ? newline + 1 - text : valid;
+/* -- bad lines ---------------------------------------------------------------------------------------- */
+
+/* Lines before the range, counted only when a message needs them; -1 + message. */
+static int64_t lines_before(const Reader *r, Error *error) {
+    if (r->start == 0) return 0;
+    Input *in = input_open(r->what->file, error);
+    char *buffer = must_alloc(CHUNK, 1);
+    int64_t count = 0, n = in ? 0 : -1;
+    for (int64_t left = r->start; in && left > 0; left -= n) {
+        n = input_read(in, buffer, min_i64(left, CHUNK), error);
+        if (n <= 0) break;
+        count += newlines(buffer, n);
+    }
+    input_close(in);
+    free(buffer);
+    return n < 0 ? -1 : count;
 }
 
-static bool pass_on(Reader *r, int64_t bytes, Error *error) {
-    for (int64_t i = 0; i < bytes; i++) r->line += r->buffer[r->first + i] == '\n';
-    if (!r->sink->text(r->sink->own, r->buffer + r->first, bytes, error)) return false;
-    r->first += bytes;
+/* The line at first plus `ahead` lines is bad: counted where that is allowed, else false with the message. */
+static bool bad_line(Reader *r, int64_t ahead, const Error *why, Error *error) {
+    DocumentCounts *c = r->counts;
+    if (c->bad_lines < r->what->bad_most && c->bad_lines >= BAD_NAMED) return ++c->bad_lines;
+    int64_t before = lines_before(r, error);
+    if (before < 0) return false;
+    long long line = (long long)(before + r->line + ahead + 1);
+    if (c->bad_lines >= r->what->bad_most) {
+        fail(error, "%s:%lld: %s", r->what->file, line, why->text);
+        return c->bad_lines++, false;
+    }
+    Error said;
+    fail(&said, "%s:%lld: %s", r->what->file, line, why->text);
+    snprintf(c->bad[c->bad_lines++], BAD_TEXT, "%.*s", BAD_TEXT - 1, said.text);
     return true;
 }
 
-static bool read_text(Reader *r, int64_t *skipped, Error *error) {
+/* What the sink refused for what it is becomes a bad line; any other failure stays one. */
+static bool refused(Reader *r, Error *error) {
+    if (!r->sink->unfit || !*r->sink->unfit) return false;
+    Error why = *error;
+    *r->sink->unfit = false;
+    r->sink->drop(r->sink->own);
+    return bad_line(r, 0, &why, error);
+}
+
+/* -- plain text: one document ---------------------------------------------------------------------------- */
+
+static bool pass_on(Reader *r, int64_t bytes, Error *error) {
+    if (bytes == 0) return true;
+    if (!r->sink->text(r->sink->own, r->buffer + r->first, bytes, error)) {
+        bool unfit = r->sink->unfit && *r->sink->unfit;
+        Error why = *error;
+        return unfit ? fail(error, "%s: %s", r->what->file, why.text) : false;
+    }
+    r->line += newlines(r->buffer + r->first, bytes);
+    r->line_open = r->buffer[r->first + bytes - 1] != '\n';
+    use(r, bytes);
+    return true;
+}
+
+/* Leaves out the line that holds the byte at `bad`, which is no text; what is before it is passed on. */
+static bool leave_out_line(Reader *r, int64_t bad, bool *any, Error *error) {
+    const char *text = r->buffer + r->first, *newline = memrchr(text, '\n', (size_t)bad);
+    int64_t start = newline ? newline + 1 - text : 0;
+    unsigned char byte = (unsigned char)text[bad];
+    Error why;
+    fail(&why, "byte 0x%02x is not UTF-8 text%s", byte,
+         byte ? "; convert the file, or name it for how it is packed (.gz, .zst)"
+              : " (a NUL byte: is this a binary file?)");
+    if (!bad_line(r, newlines(text, start), &why, error)) return false;
+    if (!newline && r->line_open)
+        return fail(error, "%s: a line of more than %d MiB turns out not to be text; it cannot be left out",
+                    r->what->file, LINE_LIMIT >> 20);
+    *any = *any || start > 0;
+    if (!pass_on(r, start, error)) return false;
+    for (;;) {
+        char *end = memchr(r->buffer + r->first, '\n', (size_t)(r->end - r->first));
+        use(r, end ? end + 1 - (r->buffer + r->first) : r->end - r->first);
+        if (end || r->done) break;
+        if (!refill(r, error)) return false;
+    }
+    r->checked = 0;
+    r->line++;
+    return true;
+}
+
+/* Passes on all of the window that is whole lines of text; of a line that is too long, what there is. */
+static bool pass_window(Reader *r, bool *any, Error *error) {
+    for (;;) {
+        bool cut;
+        int64_t bytes = r->end - r->first;
+        int64_t valid = r->checked + utf8_prefix(r->buffer + r->first + r->checked, bytes - r->checked, &cut);
+        if (valid < bytes && (!cut || r->done)) {
+            if (!leave_out_line(r, valid, any, error)) return false;
+            continue;
+        }
+        r->checked = valid;
+        const char *text = r->buffer + r->first;
+        const char *newline = r->done ? NULL : memrchr(text, '\n', (size_t)valid);
+        int64_t pass = newline ? newline + 1 - text : r->done || valid >= LINE_LIMIT ? valid : 0;
+        *any = *any || pass > 0;
+        return pass_on(r, pass, error);
+    }
+}
+
+static bool read_text(Reader *r, Error *error) {
     bool any = false;
     do {
         if (!refill(r, error)) return false;
-        if (!any) skip_mark(r);
-        int64_t bytes = piece(r, error);
-        if (bytes < 0) return false;
-        if (bytes > 0 && !pass_on(r, bytes, error)) return false;
-        any = any || bytes > 0;
+        skip_mark(r);
+        if (!pass_window(r, &any, error)) return false;
     } while (!r->done);
     if (any) return r->sink->end(r->sink->own, error);
-    ++*skipped;
+    r->counts->skipped++;
     return true;
 }
 
-/* The next line is [first, *end) of the buffer; *found false at the end of the file. */
-static bool find_line(Reader *r, int64_t *end, bool *found, Error *error) {
+/* -- JSONL: a document a line ------------------------------------------------------------------------------ */
+
+/* The next line is [first, *end) of the buffer, as far as it is not *long; *found false at the end of the file. */
+static bool find_line(Reader *r, int64_t *end, bool *found, bool *is_long, Error *error) {
     int64_t seen = 0;
+    *is_long = false;
     for (;;) {
         char *from = r->buffer + r->first;
         char *newline =
             r->end - r->first > seen ? memchr(from + seen, '\n', (size_t)(r->end - r->first - seen)) : NULL;
         *found = newline || (r->done && r->end > r->first);
         *end = newline ? newline - r->buffer : r->end;
-        if (*end - r->first > LINE_LIMIT)
-            return fail(error, "%s:%lld: a line of more than %d MiB", r->file, (long long)r->line, LINE_LIMIT >> 20);
-        if (*found || r->done) return true;
+        *is_long = *end - r->first > LINE_LIMIT;
+        if (*found || r->done || *is_long) return true;
         seen = r->end - r->first;
         if (!refill(r, error)) return false;
-        if (r->line == 1 && seen == 0) skip_mark(r);
+        if (seen == 0) skip_mark(r);
+    }
+}
+
+/* Reads on behind the end of this line. */
+static bool skip_line(Reader *r, Error *error) {
+    for (;;) {
+        char *end = memchr(r->buffer + r->first, '\n', (size_t)(r->end - r->first));
+        use(r, end ? end + 1 - (r->buffer + r->first) : r->end - r->first);
+        r->line += end != NULL;
+        if (end || r->done) return true;
+        if (!refill(r, error)) return false;
     }
 }
 
@@ -138,63 +214,91 @@ static bool blank(const char *text, int64_t bytes) {
     return true;
 }
 
-static bool pass_field(Reader *r, const json_t *object, const char *field, int64_t *skipped, Error *error) {
+/* The string of a field, or NULL with what is wrong. */
+static const json_t *find_field(const json_t *object, const char *field, Error *why) {
     const json_t *value = json_object_get(object, field);
-    if (!json_is_object(object))
-        return fail(error, "%s:%lld: the line is not a JSON object", r->file, (long long)r->line);
-    if (!value)
-        return fail(error, "%s:%lld: no field '%s'; name the field of the text with data.NAME.field", r->file,
-                    (long long)r->line, field);
-    if (!json_is_string(value))
-        return fail(error, "%s:%lld: field '%s' is not a string", r->file, (long long)r->line, field);
-    if (json_string_length(value) > 0)
-        return r->sink->text(r->sink->own, json_string_value(value), (int64_t)json_string_length(value), error) &&
-               r->sink->end(r->sink->own, error);
-    ++*skipped;
+    if (!json_is_object(object)) return fail(why, "the line is not a JSON object"), NULL;
+    if (!value) return fail(why, "no field '%s'; name the field of the text with data.NAME.field", field), NULL;
+    if (!json_is_string(value)) return fail(why, "field '%s' is not a string", field), NULL;
+    return value;
+}
+
+static bool pass_field(Reader *r, const json_t *object, Error *error) {
+    Error why;
+    const json_t *value = find_field(object, r->what->field, &why);
+    if (!value) return bad_line(r, 0, &why, error);
+    if (json_string_length(value) == 0) {
+        r->counts->skipped++;
+        return true;
+    }
+    const char *text = json_string_value(value);
+    if (!r->sink->text(r->sink->own, text, (int64_t)json_string_length(value), error)) return refused(r, error);
+    if (!r->sink->end(r->sink->own, error)) return refused(r, error);
     return true;
 }
 
-static bool pass_line(Reader *r, int64_t end, const char *field, int64_t *skipped, Error *error) {
+static bool pass_line(Reader *r, int64_t end, Error *error) {
     json_error_t why;
+    Error said;
     const char *text = r->buffer + r->first;
     if (blank(text, end - r->first)) {
-        ++*skipped;
+        r->counts->skipped++;
         return true;
     }
     json_t *object = json_loadb(text, (size_t)(end - r->first), JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
-    if (!object)
-        return fail(error, "%s:%lld: not JSON: %s (byte %d of the line)", r->file, (long long)r->line, why.text,
-                    why.position);
-    bool ok = pass_field(r, object, field, skipped, error);
+    if (!object) {
+        fail(&said, "not JSON: %s (byte %d of the line)", why.text, why.position);
+        return bad_line(r, 0, &said, error);
+    }
+    bool ok = pass_field(r, object, error);
     json_decref(object);
     return ok;
 }
 
-static bool read_lines(Reader *r, const char *field, int64_t *skipped, Error *error) {
+static bool pass_long_line(Reader *r, Error *error) {
+    Error why;
+    fail(&why, "a line of more than %d MiB", LINE_LIMIT >> 20);
+    return bad_line(r, 0, &why, error) && skip_line(r, error);
+}
+
+static bool read_lines(Reader *r, Error *error) {
+    const DocumentFile *f = r->what;
     for (;;) {
         int64_t end;
-        bool found;
-        if (!find_line(r, &end, &found, error)) return false;
+        bool found, is_long;
+        if (f->end && r->position >= f->end) return true;
+        if (!find_line(r, &end, &found, &is_long, error)) return false;
+        if (is_long) {
+            if (!pass_long_line(r, error)) return false;
+            continue;
+        }
         if (!found) return true;
-        if (!pass_line(r, end, field, skipped, error)) return false;
-        r->first = min_i64(end + 1, r->end);
+        if (!pass_line(r, end, error)) return false;
+        use(r, min_i64(end + 1, r->end) - r->first);
         r->line++;
     }
 }
 
-static bool is_jsonl(const char *file) {
-    size_t n = strlen(file);
-    return n > 6 && !strcmp(file + n - 6, ".jsonl");
+/* To the first line that begins at `from` or later. */
+static bool go_to_range(Reader *r, Error *error) {
+    if (r->what->from == 0) return true;
+    r->position = r->what->from - 1;
+    if (!input_seek(r->input, r->position, error) || !refill(r, error) || !skip_line(r, error)) return false;
+    r->start = r->position;
+    r->line = 0;
+    return true;
 }
 
-bool documents_read(const char *file, const char *field, const DocumentSink *sink, int64_t *skipped, Error *error) {
-    int64_t bytes;
-    Reader r = {.file = file, .line = 1, .sink = sink, .room = CHUNK};
-    r.fd = disk_open(file, &bytes, error);
-    if (r.fd < 0) return false;
+bool documents_are_lines(const char *file) { return input_ends_with(file, ".jsonl"); }
+
+bool documents_read(const DocumentFile *what, const DocumentSink *sink, DocumentCounts *counts, Error *error) {
+    Reader r = {.what = what, .sink = sink, .counts = counts, .room = CHUNK};
+    r.input = input_open(what->file, error);
+    if (!r.input) return false;
     r.buffer = must_alloc(r.room, 1);
-    bool ok = is_jsonl(file) ? read_lines(&r, field, skipped, error) : read_text(&r, skipped, error);
+    bool ok =
+        documents_are_lines(what->file) ? go_to_range(&r, error) && read_lines(&r, error) : read_text(&r, error);
     free(r.buffer);
-    close(r.fd);
+    input_close(r.input);
     return ok;
 }

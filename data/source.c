@@ -16,11 +16,51 @@ void source_free(SourceFiles *s) {
     *s = (SourceFiles){0};
 }
 
+static int64_t modified(const struct stat *info) {
+    return (int64_t)info->st_mtim.tv_sec * 1000000000 + info->st_mtim.tv_nsec;
+}
+
 static void add(SourceFiles *s, const char *path, const struct stat *info) {
-    s->file = must_realloc(s->file, s->count + 1, sizeof *s->file);
-    int64_t modified = (int64_t)info->st_mtim.tv_sec * 1000000000 + info->st_mtim.tv_nsec;
-    s->file[s->count++] = (SourceFile){must_strdup(path), info->st_size, modified};
+    if ((s->count & (s->count - 1)) == 0) /* room doubles */
+        s->file = must_realloc(s->file, s->count ? 2 * s->count : 1, sizeof *s->file);
+    s->file[s->count++] = (SourceFile){must_strdup(path), info->st_size, modified(info)};
     s->bytes += info->st_size;
+}
+
+bool source_unchanged(const SourceFile *f, Error *error) {
+    struct stat now;
+    if (stat(f->path, &now)) return fail(error, "%s: cannot read: %s", f->path, strerror(errno));
+    return now.st_size == f->bytes || fail(error, "%s: had %lld bytes and now has %lld; it changed while it was read",
+                                           f->path, (long long)f->bytes, (long long)now.st_size);
+}
+
+static bool ends_with(const char *text, const char *end) {
+    size_t n = strlen(text), m = strlen(end);
+    return n > m && !strcmp(text + n - m, end);
+}
+
+bool source_keep_megatron(SourceFiles *s, const DataSet *set, Error *error) {
+    int64_t kept = 0;
+    s->bytes = 0;
+    for (int64_t i = 0; i < s->count; i++) {
+        SourceFile f = s->file[i];
+        if (!ends_with(f.path, ".bin")) {
+            free(f.path);
+            continue;
+        }
+        struct stat info;
+        char *idx = must_format("%.*s.idx", (int)strlen(f.path) - 4, f.path);
+        if (!stat(idx, &info))
+            f.state += modified(&info) + info.st_size;
+        else if (!error->text[0])
+            fail(error, "%s: cannot read: %s; a .bin is read with the .idx beside it", idx, strerror(errno));
+        free(idx);
+        s->file[kept++] = f;
+        s->bytes += f.bytes;
+    }
+    s->count = kept;
+    if (error->text[0]) return false;
+    return kept || fail(error, "data.%s: %s names no .bin file, which format megatron needs", set->name, set->path);
 }
 
 /* Links are followed; one that leads back up is an error, not an endless walk. */

@@ -1,25 +1,30 @@
-/* spool.h - tokens of all documents on their way from text to shards, in two growing files.
+/* spool.h - the documents of one part on their way from a source to shards: ids as shards store them, and a record of
+ * each document, in two files KEY.tokens and KEY.records.
  *
- * How documents are split depends on all of them, and a shard's layout on its counts, so tokens are
- * first spooled to disk, then read back a piece at a time: memory stays bounded for any corpus. What is
- * known of each document (24 bytes) is mapped, and the system may take those pages back. */
+ * How documents are split depends on all of them, and a shard's layout on its counts, so parts come first. The name of
+ * the records appears last, when the part is complete; both files carry hashes, so that after a crash or a power cut
+ * nothing half-made is taken for whole. Making the temporary file of records claims the part: other ranks pass it by. */
 #pragma once
-#include "data/tokenizer.h"
-
-typedef struct {
-    int64_t tokens, text_tokens; /* all, and those between bos and eos */
-    uint64_t hash;               /* XXH3 of the text */
-} Record;
+#include "data/encode.h"
 
 typedef struct Spool Spool;
 
-/* bos < 0: documents have none. Files are made in `folder`. */
-Spool *spool_open(const char *folder, const Tokenizer *, int32_t bos, int32_t eos, Error *);
-bool spool_text(Spool *, const char *text, int64_t bytes, Error *); /* the next piece of a document */
-bool spool_end(Spool *, Error *);
-int64_t spool_bytes(const Spool *); /* of text so far */
+/* Ends the file of records. */
+typedef struct {
+    uint64_t magic, key;
+    int64_t documents, tokens, token_bytes; /* of one */
+    PartCounts counts;
+    uint64_t tokens_hash, records_hash, hash; /* hash: of what stands before it */
+} SpoolEnd;
 
-/* After the last document: records live until spool_close, which deletes the files. */
-bool spool_records(Spool *, const Record **, int64_t *documents, Error *);
-bool spool_tokens(Spool *, int64_t first, int64_t count, int32_t *to, Error *);
-void spool_close(Spool *);
+/* NULL + *claimed false when another rank works on the part or has made it; NULL + message. */
+Spool *spool_claim(const char *folder, uint64_t key, int64_t vocab_size, bool *claimed, Error *);
+IdSink spool_sink(Spool *); /* without progress */
+/* Either frees it. */
+bool spool_finish(Spool *, const PartCounts *, Error *);
+void spool_abandon(Spool *);
+
+char *spool_file(const char *folder, uint64_t key, const char *ending); /* malloc'd */
+/* Whether the part is there and every byte of it as it was written. */
+bool spool_is_whole(const char *folder, uint64_t key);
+bool spool_read_end(const char *folder, uint64_t key, SpoolEnd *, Error *);

@@ -1,6 +1,7 @@
 /* tokenizer.c - both kinds of tokenizer behind one interface: bytes, whose ids are their values, and files. */
 #include "data/tokenizer.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,6 +88,17 @@ int32_t tokenizer_id(const Tokenizer *t, const char *token) {
 bool tokenizer_is_special(const Tokenizer *t, int32_t id) {
     const AddedToken *a = added_token(t, id);
     return a ? a->special : id >= 0 && (id == t->file.bos || id == t->file.eos);
+}
+
+const char *tokenizer_special_name(const Tokenizer *t, int32_t id, char room[64]) {
+    const AddedToken *a = added_token(t, id);
+    if (!tokenizer_is_special(t, id) && id < t->size) return NULL;
+    if (a) return a->text;
+    if (id == t->file.bos || id == t->file.eos)
+        snprintf(room, 64, id == t->file.bos ? "<bos>" : "<eos>");
+    else
+        snprintf(room, 64, "<%d>", id);
+    return room;
 }
 
 /* -- encoding ----------------------------------------------------------------------------------------- */

@@ -19,6 +19,8 @@ int32_t tokenizer_bos(const Tokenizer *), tokenizer_eos(const Tokenizer *);     
 bool tokenizer_adds_bos(const Tokenizer *), tokenizer_adds_eos(const Tokenizer *); /* to a text, as published */
 int32_t tokenizer_id(const Tokenizer *, const char *token); /* of an added token, by its text; -1 = there is none */
 bool tokenizer_is_special(const Tokenizer *, int32_t id);
+/* How a special token is spelled; NULL for any other id. room: used where it has no spelling of its own. */
+const char *tokenizer_special_name(const Tokenizer *, int32_t id, char room[64]);
 
 /* How a control token that is spelled out in a text is read: as that token, which is what Hugging Face does, or as
  * plain text, so that nothing a stranger typed becomes a control token. */

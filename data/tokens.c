@@ -1,193 +1,149 @@
-/* tokens.c - reading token shards. A shard is a stranger's file: every number is checked before use.
- *
- * Of the document offsets only each BLOCK-th stays in memory; the others come a block at a time. */
+/* tokens.c - a row of shards read as one stream: which file, and where in it. */
 #include "data/tokens.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+#include "data/disk.h"
+#include "data/tokens_file.h"
 
-#include "data/h5.h"
-
-enum { BLOCK = 4096 };
+enum { OPEN_MOST = 32 };
 
 struct TokenShard {
-    H5Reader *h5;
-    char *file;
-    ShardInfo info;
-    Dtype dtype;
-    int64_t *coarse;                              /* offsets 0, BLOCK, 2 BLOCK, ... */
-    int64_t block[BLOCK], block_first, block_end; /* offsets [block_first, block_end) */
+    char *name;
+    ShardInfo info; /* source points into the first file's */
+    int64_t files, open, clock;
+    TokenFile **file;
+    int64_t *token, *document; /* first ones of each file, and the totals behind the last */
+    int64_t *used;             /* clock of the last use; 0 = at rest */
 };
 
 const ShardInfo *tokens_info(const TokenShard *s) { return &s->info; }
-const char *tokens_file(const TokenShard *s) { return s->file; }
+const char *tokens_file(const TokenShard *s) { return s->name; }
 
-static bool read_hex(TokenShard *s, const char *object, const char *name, uint64_t *value, Error *error) {
-    char *text, *end;
-    if (!h5_read_attr_text(s->h5, object, name, &text, error)) return false;
-    *value = strtoull(text, &end, 16);
-    bool ok = strlen(text) == 16 && *end == 0;
-    if (!ok) fail(error, "%s: attribute %s of %s is '%.40s', not 16 hexadecimal digits", s->file, name, object, text);
-    free(text);
+/* -- which files ---------------------------------------------------------------------------------------- */
+
+static bool is_file_name(const char *path) {
+    size_t n = strlen(path);
+    return n > 3 && !strcmp(path + n - 3, ".h5");
+}
+
+bool tokens_exist(const char *path) {
+    char *first = must_format(TOKENS_NAME, path, 0);
+    bool there = disk_exists(is_file_name(path) ? path : first);
+    free(first);
+    return there;
+}
+
+/* Puts the file that was not used for longest to rest when too many are open. */
+static void make_room(TokenShard *s) {
+    if (s->open < OPEN_MOST) return;
+    int64_t oldest = -1;
+    for (int64_t i = 0; i < s->files; i++)
+        if (s->used[i] && (oldest < 0 || s->used[i] < s->used[oldest])) oldest = i;
+    token_file_rest(s->file[oldest]);
+    s->used[oldest] = 0;
+    s->open--;
+}
+
+static TokenFile *file_at(TokenShard *s, int64_t i, Error *error) {
+    if (!s->used[i]) {
+        make_room(s);
+        if (!token_file_wake(s->file[i], error)) return NULL;
+        s->open++;
+    }
+    s->used[i] = ++s->clock;
+    return s->file[i];
+}
+
+/* -- open and close ------------------------------------------------------------------------------------- */
+
+static bool belongs(const ShardInfo *first, const TokenFile *f, int64_t place, Error *error) {
+    const ShardInfo *i = token_file_info(f);
+    if (i->shard != place || i->shards != first->shards)
+        return fail(error, "%s: is shard %lld of %lld, where shard %lld of %lld should be", token_file_name(f),
+                    (long long)i->shard, (long long)i->shards, (long long)place, (long long)first->shards);
+    if (i->tokenizer_hash != first->tokenizer_hash || i->vocab_size != first->vocab_size)
+        return fail(error, "%s: was made with another tokenizer than shard 0 of its row", token_file_name(f));
+    return true;
+}
+
+static bool add_file(TokenShard *s, int64_t i, const char *name, Error *error) {
+    make_room(s);
+    TokenFile *f = s->file[i] = token_file_open(name, error);
+    if (!f) return false;
+    s->used[i] = ++s->clock;
+    s->open++;
+    const ShardInfo *info = token_file_info(f);
+    if (i > 0 && !belongs(token_file_info(s->file[0]), f, i, error)) return false;
+    if (s->token[i] > INT64_MAX / 16 - info->tokens)
+        return fail(error, "%s: its row of shards has too many tokens", name);
+    s->token[i + 1] = s->token[i] + info->tokens;
+    s->document[i + 1] = s->document[i] + info->documents;
+    return true;
+}
+
+static TokenShard *row_new(const char *name) {
+    TokenShard *s = must_alloc(1, sizeof *s);
+    s->name = must_strdup(name);
+    return s;
+}
+
+static void row_room(TokenShard *s, int64_t files) {
+    s->file = must_realloc(s->file, files, sizeof *s->file);
+    s->used = must_realloc(s->used, files, sizeof *s->used);
+    s->token = must_realloc(s->token, files + 1, sizeof *s->token);
+    s->document = must_realloc(s->document, files + 1, sizeof *s->document);
+    for (int64_t i = s->files; i < files; i++) s->file[i] = NULL, s->used[i] = 0;
+    if (!s->files) s->token[0] = s->document[0] = 0;
+    s->files = files;
+}
+
+static bool open_row(TokenShard *s, Error *error) {
+    bool alone = is_file_name(s->name), ok = true;
+    row_room(s, 1);
+    for (int64_t i = 0; ok && i < s->files; i++) {
+        char *name = alone ? must_strdup(s->name) : must_format(TOKENS_NAME, s->name, (int)i);
+        ok = add_file(s, i, name, error);
+        free(name);
+        if (!ok || i || alone) continue;
+        ok = belongs(token_file_info(s->file[0]), s->file[0], 0, error);
+        if (ok) row_room(s, token_file_info(s->file[0])->shards);
+    }
     return ok;
 }
 
-static bool read_count(TokenShard *s, const char *name, int64_t lowest, int64_t highest, int64_t *value,
-                       Error *error) {
-    if (!h5_read_attr_int(s->h5, "/", name, value, error)) return false;
-    return (*value >= lowest && *value <= highest) ||
-           fail(error, "%s: attribute %s is %lld, allowed are %lld to %lld", s->file, name, (long long)*value,
-                (long long)lowest, (long long)highest);
-}
-
-static bool read_format(TokenShard *s, Error *error) {
-    char *format;
-    int64_t version;
-    if (!h5_read_attr_text(s->h5, "/", "format", &format, error)) return false;
-    bool ok = strcmp(format, TOKENS_FORMAT) == 0;
-    free(format);
-    if (!ok) return fail(error, "%s: is no token shard (its format is not '%s')", s->file, TOKENS_FORMAT);
-    if (!h5_read_attr_int(s->h5, "/", "format_version", &version, error)) return false;
-    return version == TOKENS_VERSION ||
-           fail(error, "%s: token shard of version %lld, this program reads version %d; prepare it again", s->file,
-                (long long)version, TOKENS_VERSION);
-}
-
-static bool read_tokenizer(TokenShard *s, Error *error) {
-    char *name;
-    if (!h5_read_attr_text(s->h5, "/", "tokenizer", &name, error)) return false;
-    int length = snprintf(s->info.tokenizer, sizeof s->info.tokenizer, "%s", name);
-    free(name);
-    return (length >= 0 && length < (int)sizeof s->info.tokenizer) ||
-           fail(error, "%s: the name of the tokenizer is longer than %zu bytes", s->file,
-                sizeof s->info.tokenizer - 1);
-}
-
-static bool read_info(TokenShard *s, Error *error) {
-    ShardInfo *i = &s->info;
-    int64_t most = INT64_MAX / 16; /* products with the size of an element cannot overflow */
-    return read_format(s, error) && read_tokenizer(s, error) &&
-           read_hex(s, "/", "tokenizer_hash", &i->tokenizer_hash, error) &&
-           read_count(s, "vocab_size", 1, INT32_MAX, &i->vocab_size, error) &&
-           read_count(s, "tokens", 1, most, &i->tokens, error) &&
-           read_count(s, "documents", 1, i->tokens, &i->documents, error) &&
-           read_count(s, "source_bytes", 0, INT64_MAX, &i->source_bytes, error) &&
-           read_count(s, "skipped", 0, INT64_MAX, &i->skipped, error) &&
-           h5_read_attr_text(s->h5, "/", "source", &i->source, error);
-}
-
-static bool check_shape(TokenShard *s, const char *path, int64_t count, Dtype *dtype, Error *error) {
-    int64_t dim[4];
-    int ndim;
-    if (!h5_shape(s->h5, path, dtype, &ndim, dim, error)) return false;
-    return (ndim == 1 && dim[0] == count) ||
-           fail(error, "%s: dataset %s has %d dims and %lld elements, its attributes say one dim and %lld", s->file,
-                path, ndim, ndim ? (long long)dim[0] : 1, (long long)count);
-}
-
-static bool check_shapes(TokenShard *s, Error *error) {
-    Dtype documents;
-    if (!check_shape(s, "tokens", s->info.tokens, &s->dtype, error)) return false;
-    if (!check_shape(s, "documents", s->info.documents + 1, &documents, error)) return false;
-    if (s->dtype != U16 && s->dtype != I32)
-        return fail(error, "%s: tokens are %s, allowed are u16 and i32", s->file, dtype_name(s->dtype));
-    return documents == I64 || fail(error, "%s: documents are %s, must be i64", s->file, dtype_name(documents));
-}
-
-static bool load_block(TokenShard *s, int64_t block, Error *error) {
-    int64_t first = block * BLOCK, end = min_i64(first + BLOCK, s->info.documents + 1);
-    if (s->block_first == first && s->block_end == end) return true;
-    s->block_end = s->block_first = 0;
-    if (!h5_read(s->h5, "documents", I64, first, end - first, s->block, error)) return false;
-    s->block_first = first, s->block_end = end;
-    return true;
-}
-
-/* Offsets rise from 0 to the number of tokens. */
-static bool check_block(TokenShard *s, int64_t *previous, Error *error) {
-    for (int64_t i = s->block_first; i < s->block_end; i++) {
-        int64_t offset = s->block[i - s->block_first];
-        bool ok = i == 0 ? offset == 0 : offset > *previous && offset <= s->info.tokens;
-        if (i == s->info.documents) ok = ok && offset == s->info.tokens;
-        if (!ok)
-            return fail(error, "%s: documents[%lld] is %lld after %lld; offsets must rise from 0 to %lld", s->file,
-                        (long long)i, (long long)offset, (long long)*previous, (long long)s->info.tokens);
-        *previous = offset;
+TokenShard *tokens_open(const char *path, Error *error) {
+    TokenShard *s = row_new(path);
+    if (open_row(s, error)) {
+        s->info = *token_file_info(s->file[0]);
+        s->info.tokens = s->token[s->files];
+        s->info.documents = s->document[s->files];
+        return s;
     }
-    return true;
-}
-
-static bool index_documents(TokenShard *s, Error *error) {
-    int64_t blocks = ceil_div(s->info.documents + 1, BLOCK), previous = 0;
-    s->coarse = must_alloc(blocks, sizeof *s->coarse);
-    for (int64_t b = 0; b < blocks; b++) {
-        if (!load_block(s, b, error) || !check_block(s, &previous, error)) return false;
-        s->coarse[b] = s->block[0];
-    }
-    return true;
-}
-
-TokenShard *tokens_open(const char *file, Error *error) {
-    H5Reader *h5 = h5_open(file, error);
-    if (!h5) return NULL;
-    TokenShard *s = must_alloc(1, sizeof *s);
-    s->h5 = h5;
-    s->file = must_strdup(file);
-    if (read_info(s, error) && check_shapes(s, error) && index_documents(s, error)) return s;
     tokens_close(s);
     return NULL;
 }
 
 void tokens_close(TokenShard *s) {
     if (!s) return;
-    h5_close(s->h5);
-    free(s->info.source);
-    free(s->coarse);
+    for (int64_t i = 0; i < s->files; i++) token_file_close(s->file[i]);
     free(s->file);
+    free(s->used);
+    free(s->token);
+    free(s->document);
+    free(s->name);
     free(s);
 }
 
-/* u16 come into the upper half of `to`, so that widening forwards overtakes none that is still needed. */
-static void widen(int32_t *to, int64_t count) {
-    const char *narrow = (const char *)to + 2 * count;
-    for (int64_t i = 0; i < count; i++) {
-        uint16_t token;
-        memcpy(&token, narrow + 2 * i, 2);
-        to[i] = token;
-    }
-}
+/* -- reading -------------------------------------------------------------------------------------------- */
 
-bool tokens_read(TokenShard *s, int64_t first, int64_t count, int32_t *to, Error *error) {
-    check(first >= 0 && count >= 0 && first <= s->info.tokens - count, "tokens %lld + %lld of a shard of %lld",
-          (long long)first, (long long)count, (long long)s->info.tokens);
-    void *into = s->dtype == U16 ? (char *)to + 2 * count : (char *)to;
-    if (!h5_read(s->h5, "tokens", s->dtype, first, count, into, error)) return false;
-    if (s->dtype == U16) widen(to, count);
-    for (int64_t i = 0; i < count; i++)
-        if (to[i] < 0 || to[i] >= s->info.vocab_size)
-            return fail(error, "%s: token %lld is %d, outside its vocabulary of %lld", s->file,
-                        (long long)(first + i), to[i], (long long)s->info.vocab_size);
-    return true;
-}
-
-bool tokens_document(TokenShard *s, int64_t i, int64_t *first, Error *error) {
-    check(i >= 0 && i <= s->info.documents, "document %lld of %lld", (long long)i, (long long)s->info.documents);
-    if (!load_block(s, i / BLOCK, error)) return false;
-    *first = s->block[i % BLOCK];
-    return true;
-}
-
-/* The last of n rising values that is not above x. */
-static int64_t bisect(const int64_t *values, int64_t n, int64_t x) {
-    int64_t low = 0, high = n;
+/* The file whose range holds x; first: where ranges begin, and the total. */
+static int64_t find(const TokenShard *s, const int64_t *first, int64_t x) {
+    int64_t low = 0, high = s->files;
     while (high - low > 1) {
         int64_t middle = low + (high - low) / 2;
-        if (values[middle] <= x)
+        if (first[middle] <= x)
             low = middle;
         else
             high = middle;
@@ -195,50 +151,42 @@ static int64_t bisect(const int64_t *values, int64_t n, int64_t x) {
     return low;
 }
 
-bool tokens_document_of(TokenShard *s, int64_t token, int64_t *document, Error *error) {
-    check(token >= 0 && token < s->info.tokens, "token %lld of %lld", (long long)token, (long long)s->info.tokens);
-    int64_t block = bisect(s->coarse, ceil_div(s->info.documents + 1, BLOCK), token);
-    if (!load_block(s, block, error)) return false;
-    *document = s->block_first + bisect(s->block, s->block_end - s->block_first, token);
+bool tokens_read(TokenShard *s, int64_t first, int64_t count, int32_t *to, Error *error) {
+    check(first >= 0 && count >= 0 && first <= s->info.tokens - count, "tokens %lld + %lld of a shard of %lld",
+          (long long)first, (long long)count, (long long)s->info.tokens);
+    for (int64_t i = find(s, s->token, first), n; count > 0; i++, first += n, count -= n, to += n) {
+        TokenFile *f = file_at(s, i, error);
+        n = min_i64(count, s->token[i + 1] - first);
+        if (!f || !token_file_read(f, first - s->token[i], n, to, error)) return false;
+    }
     return true;
 }
 
-static bool verify_dataset(TokenShard *s, const char *path, Dtype dtype, int64_t count, Error *error) {
-    int64_t step = 1 << 20;
-    uint64_t stored;
-    if (!read_hex(s, path, "xxh3", &stored, error)) return false;
-    XXH3_state_t *hash = XXH3_createState();
-    void *buffer = must_alloc(step, dtype_bytes(dtype));
-    XXH3_64bits_reset(hash);
-    bool ok = true;
-    for (int64_t first = 0; ok && first < count; first += step) {
-        int64_t n = min_i64(step, count - first);
-        ok = h5_read(s->h5, path, dtype, first, n, buffer, error);
-        if (ok) XXH3_64bits_update(hash, buffer, (size_t)(n * dtype_bytes(dtype)));
+bool tokens_document(TokenShard *s, int64_t i, int64_t *first, Error *error) {
+    check(i >= 0 && i <= s->info.documents, "document %lld of %lld", (long long)i, (long long)s->info.documents);
+    int64_t k = find(s, s->document, i);
+    TokenFile *f = file_at(s, k, error);
+    if (!f || !token_file_document(f, i - s->document[k], first, error)) return false;
+    *first += s->token[k];
+    return true;
+}
+
+bool tokens_document_of(TokenShard *s, int64_t token, int64_t *document, Error *error) {
+    check(token >= 0 && token < s->info.tokens, "token %lld of %lld", (long long)token, (long long)s->info.tokens);
+    int64_t k = find(s, s->token, token);
+    TokenFile *f = file_at(s, k, error);
+    if (!f || !token_file_document_of(f, token - s->token[k], document, error)) return false;
+    *document += s->document[k];
+    return true;
+}
+
+bool tokens_verify(const char *path, Error *error) {
+    TokenShard *s = tokens_open(path, error);
+    bool ok = s != NULL;
+    for (int64_t i = 0; ok && i < s->files; i++) {
+        TokenFile *f = file_at(s, i, error);
+        ok = f && token_file_verify(f, error);
     }
-    uint64_t found = XXH3_64bits_digest(hash);
-    if (ok && found != stored)
-        ok = fail(error, "%s: dataset %s is damaged: its XXH3 is %016" PRIx64 ", stored is %016" PRIx64, s->file,
-                  path, found, stored);
-    XXH3_freeState(hash);
-    free(buffer);
-    return ok;
-}
-
-static bool verify_tokens(TokenShard *s, Error *error) {
-    int64_t step = 1 << 20;
-    int32_t *tokens = must_alloc(step, sizeof *tokens);
-    bool ok = true;
-    for (int64_t first = 0; ok && first < s->info.tokens; first += step)
-        ok = tokens_read(s, first, min_i64(step, s->info.tokens - first), tokens, error);
-    free(tokens);
-    return ok;
-}
-
-bool tokens_verify(const char *file, Error *error) {
-    TokenShard *s = tokens_open(file, error);
-    bool ok = s && verify_dataset(s, "documents", I64, s->info.documents + 1, error) &&
-              verify_dataset(s, "tokens", s->dtype, s->info.tokens, error) && verify_tokens(s, error);
     tokens_close(s);
     return ok;
 }

@@ -45,7 +45,7 @@ static void declare(Layout *l, const TokenWriter *w, uint64_t tokens_hash, uint6
     const ShardInfo *info = &w->info;
     char text[17];
     l->h5 = h5_create();
-    l->tokens = h5_dataset(l->h5, "tokens", w->tokens.element == 2 ? U16 : I32, 1, &info->tokens);
+    l->tokens = h5_dataset(l->h5, "tokens", tokens_stored_type(info->vocab_size), 1, &info->tokens);
     l->documents = h5_dataset(l->h5, "documents", I64, 1, (int64_t[]){info->documents + 1});
     hex(text, tokens_hash);
     h5_attr_text(l->h5, "tokens", "xxh3", text);
@@ -59,8 +59,13 @@ static void declare(Layout *l, const TokenWriter *w, uint64_t tokens_hash, uint6
     h5_attr_int(l->h5, "/", "vocab_size", info->vocab_size);
     h5_attr_int(l->h5, "/", "tokens", info->tokens);
     h5_attr_int(l->h5, "/", "documents", info->documents);
-    h5_attr_int(l->h5, "/", "source_bytes", info->source_bytes);
-    h5_attr_int(l->h5, "/", "skipped", info->skipped);
+    h5_attr_int(l->h5, "/", "shard", info->shard);
+    h5_attr_int(l->h5, "/", "shards", max_i64(info->shards, 1));
+    h5_attr_int(l->h5, "/", "source_bytes", info->source_counts.bytes);
+    h5_attr_int(l->h5, "/", "skipped", info->source_counts.skipped);
+    h5_attr_int(l->h5, "/", "bad_lines", info->source_counts.bad_lines);
+    h5_attr_int(l->h5, "/", "duplicates", info->source_counts.duplicates);
+    h5_attr_int(l->h5, "/", "too_short", info->source_counts.too_short);
     h5_attr_text(l->h5, "/", "source", info->source);
 }
 
@@ -89,11 +94,15 @@ static bool stream_flush(Stream *s, TokenWriter *w, Error *error) {
     return true;
 }
 
-static bool stream_put(Stream *s, TokenWriter *w, const void *value, Error *error) {
-    if (s->held + s->element > BUFFER_BYTES && !stream_flush(s, w, error)) return false;
-    memcpy(s->buffer + s->held, value, (size_t)s->element);
-    s->held += s->element;
-    s->count++;
+static bool stream_put(Stream *s, TokenWriter *w, const void *values, int64_t count, Error *error) {
+    const char *from = values;
+    s->count += count;
+    for (int64_t left = count * s->element; left > 0;) {
+        int64_t n = min_i64(left, BUFFER_BYTES - s->held);
+        memcpy(s->buffer + s->held, from, (size_t)n);
+        s->held += n, from += n, left -= n;
+        if (s->held == BUFFER_BYTES && !stream_flush(s, w, error)) return false;
+    }
     return true;
 }
 
@@ -118,7 +127,7 @@ static TokenWriter *writer_new(const char *file, const ShardInfo *info) {
     w->temporary = must_format("%s.tmp", file);
     w->info = *info;
     w->info.source = w->source = must_strdup(info->source ? info->source : "");
-    stream_open(&w->tokens, info->vocab_size <= TOKENS_U16_LIMIT ? 2 : 4);
+    stream_open(&w->tokens, tokens_stored_bytes(info->vocab_size));
     stream_open(&w->documents, 8);
     return w;
 }
@@ -135,7 +144,7 @@ static bool writer_start(TokenWriter *w, Error *error) {
         w->documents.offset = h5_offset(l.h5, l.documents);
     }
     h5_destroy(l.h5);
-    if (ok) ok = stream_put(&w->documents, w, &(int64_t){0}, error);
+    if (ok) ok = stream_put(&w->documents, w, &(int64_t){0}, 1, error);
     if (ok) return true;
     close(w->fd);
     unlink(w->temporary);
@@ -150,19 +159,40 @@ TokenWriter *tokens_create(const char *file, const ShardInfo *info, Error *error
     return NULL;
 }
 
-bool tokens_append(TokenWriter *w, const int32_t *tokens, int64_t count, Error *error) {
+/* The largest of the tokens as they are stored; one below 0 counts as large. */
+static uint32_t highest(const void *tokens, int64_t count, int64_t element) {
+    const uint16_t *narrow = tokens;
+    const uint32_t *wide = tokens;
+    uint32_t most = 0;
     for (int64_t i = 0; i < count; i++) {
-        check(tokens[i] >= 0 && tokens[i] < w->info.vocab_size, "token %d in a vocabulary of %lld", tokens[i],
-              (long long)w->info.vocab_size);
-        uint16_t narrow = (uint16_t)tokens[i];
-        const void *value = w->tokens.element == 2 ? (const void *)&narrow : &tokens[i];
-        if (!stream_put(&w->tokens, w, value, error)) return false;
+        uint32_t token = element == 2 ? narrow[i] : wide[i];
+        most = token > most ? token : most;
+    }
+    return most;
+}
+
+bool tokens_append_stored(TokenWriter *w, const void *tokens, int64_t count, Error *error) {
+    uint32_t most = highest(tokens, count, w->tokens.element);
+    check(most < w->info.vocab_size, "token %u in a vocabulary of %lld", most, (long long)w->info.vocab_size);
+    return stream_put(&w->tokens, w, tokens, count, error);
+}
+
+bool tokens_append(TokenWriter *w, const int32_t *tokens, int64_t count, Error *error) {
+    enum { AT_ONCE = 4096 };
+    uint16_t narrow[AT_ONCE];
+    if (w->tokens.element == 4) return tokens_append_stored(w, tokens, count, error);
+    for (int64_t done = 0, n; done < count; done += n) {
+        n = min_i64(count - done, AT_ONCE);
+        uint32_t most = highest(tokens + done, n, 4);
+        check(most < w->info.vocab_size, "token %u in a vocabulary of %lld", most, (long long)w->info.vocab_size);
+        for (int64_t i = 0; i < n; i++) narrow[i] = (uint16_t)tokens[done + i];
+        if (!stream_put(&w->tokens, w, narrow, n, error)) return false;
     }
     return true;
 }
 
-bool tokens_end_document(TokenWriter *w, Error *error) {
-    return stream_put(&w->documents, w, &w->tokens.count, error);
+bool tokens_end_document(TokenWriter *w, int64_t end, Error *error) {
+    return stream_put(&w->documents, w, &end, 1, error);
 }
 
 typedef struct {
@@ -210,7 +240,7 @@ bool tokens_write(const char *file, const int32_t *tokens, const int64_t *docume
     bool ok = w != NULL;
     for (int64_t i = 0; ok && i < n_documents; i++)
         ok = tokens_append(w, tokens + documents[i], documents[i + 1] - documents[i], error) &&
-             tokens_end_document(w, error);
+             tokens_end_document(w, documents[i + 1], error);
     if (ok) return tokens_finish(w, error);
     if (w) tokens_abandon(w);
     return false;

@@ -48,3 +48,35 @@ int64_t utf8_repair(char *to, const char *text, int64_t bytes) {
     }
     return written;
 }
+
+/* Eight characters of ASCII, none of them NUL. */
+static bool plain_eight(const unsigned char *p) {
+    uint64_t eight, low = 0x0101010101010101u, high = 0x8080808080808080u;
+    memcpy(&eight, p, 8);
+    return !((eight | (eight - low)) & high);
+}
+
+int64_t utf8_prefix(const char *text, int64_t bytes, bool *cut) {
+    const unsigned char *p = (const unsigned char *)text;
+    int64_t i = 0;
+    *cut = false;
+    while (i < bytes) {
+        if (bytes - i >= 8 && plain_eight(p + i)) {
+            i += 8;
+            continue;
+        }
+        int n = p[i] ? character(p + i, bytes - i) : 0;
+        if (n == 0) break;
+        i += n;
+    }
+    if (i < bytes && p[i] && bytes - i < 4) { /* it may go on: is there a character that begins so? */
+        static const unsigned char rest[][3] = {{0x80, 0x80, 0x80}, {0xbf, 0xbf, 0xbf}};
+        for (int end = 0; end < 2 && !*cut; end++) {
+            unsigned char whole[7];
+            memcpy(whole, p + i, (size_t)(bytes - i));
+            memcpy(whole + (bytes - i), rest[end], 3);
+            *cut = character(whole, bytes - i + 3) > bytes - i;
+        }
+    }
+    return i;
+}

@@ -15,3 +15,7 @@ static inline int utf8_length(unsigned char lead) { return lead < 0x80 ? 1 : lea
 /* Writes text with U+FFFD for what is no character, as Hugging Face does; `to` holds 3 times the bytes. Returns the
  * bytes written. */
 int64_t utf8_repair(char *to, const char *text, int64_t bytes);
+
+/* Longest prefix of whole, valid UTF-8 characters without NUL; *cut says that what follows is only the
+ * beginning of a character. */
+int64_t utf8_prefix(const char *text, int64_t bytes, bool *cut);

@@ -115,7 +115,7 @@ def texts(rows, cwd):
     for name, data in TAKEN:
         write(cwd, name, data)
         judge(rows, name, ["prepare", "a.yaml", "data.text.path=" + name], cwd, 0, "")
-    left = [name for name in os.listdir(os.path.join(cwd, "run/data")) if name.startswith(".tmp")]
+    left = [name for name in os.listdir(os.path.join(cwd, "run/data")) if name.startswith(".making")]
     rows.row(not left, "nothing half-made is left", str(left))
 
 
@@ -165,7 +165,7 @@ def shards(rows, cwd, times=60):
     write(cwd, "small.txt", b"In the beginning " * 100)
     dsv2(["prepare", "a.yaml", "data.text.path=small.txt", "output_dir=small"], 1, cwd)
     folder = os.path.join(cwd, "small/data")
-    with open(os.path.join(folder, next(n for n in os.listdir(folder) if n.startswith("text-")), "train.h5"), "rb") as f:
+    with open(os.path.join(folder, next(n for n in os.listdir(folder) if n.startswith("text-")), "train-00000.h5"), "rb") as f:
         good = f.read()
     codes = {}
     for _ in range(times):

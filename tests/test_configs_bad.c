@@ -182,7 +182,9 @@ static const Bad bad_keys[] = {
     {"eval: {\"a b\": {path: x}}", "bad.yaml:2", "cannot name an evaluation"},
     {"eval: {sample: {path: x}}", "bad.yaml:2", "have the same name"},
     {"eval: {a: {path: x}}\nsynthetic_data: true\nmix: null", "bad.yaml:3", "nothing to measure"},
-    {"data: {sample: {format: megatron}}", "bad.yaml:2", "one of text|tokens"},
+    {"data: {sample: {format: parquet}}", "bad.yaml:2", "one of text|megatron|tokens"},
+    {"data: {sample: {format: tokens, min_tokens: 3}}", "bad.yaml:2", "min_tokens has no effect on format tokens"},
+    {"data: {sample: {format: megatron, field: body}}", "bad.yaml:2", "field has no effect on format megatron"},
 };
 
 void bad_keys_are_refused(void) {

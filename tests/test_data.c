@@ -42,8 +42,7 @@ static const char *make_shard(const char *name, int64_t n, int64_t stride, int64
     ShardInfo info = {.vocab_size = vocab_size,
                       .tokenizer = "bytes",
                       .tokenizer_hash = 0xfedcba9876543210,
-                      .source_bytes = 77,
-                      .skipped = 3,
+                      .source_counts = {.bytes = 77, .skipped = 3, .bad_lines = 4, .duplicates = 5, .too_short = 6},
                       .source = "here/*.txt"};
     for (int64_t i = 0; i <= count; i++) documents[i] = min_i64(i * stride, n);
     for (int64_t i = 0; i < n; i++) tokens[i] = (int32_t)(i % vocab_size);
@@ -61,7 +60,10 @@ static void expect_shard(int64_t n, int64_t stride, int64_t vocab_size, Dtype st
     const ShardInfo *i = tokens_info(s);
     expect(i->tokens == n && i->documents == ceil_div(n, stride) && i->vocab_size == vocab_size, "counts");
     expect(i->tokenizer_hash == 0xfedcba9876543210 && !strcmp(i->tokenizer, "bytes"), "tokenizer");
-    expect(i->source_bytes == 77 && i->skipped == 3 && !strcmp(i->source, "here/*.txt"), "source '%s'", i->source);
+    expect(i->source_counts.bytes == 77 && i->source_counts.skipped == 3 && i->source_counts.bad_lines == 4 &&
+               i->source_counts.duplicates == 5 && i->source_counts.too_short == 6 &&
+               !strcmp(i->source, "here/*.txt"),
+           "source '%s'", i->source);
     int32_t *tokens = must_alloc(n, sizeof *tokens);
     expect(tokens_read(s, 0, n, tokens, &error), "%s", error.text);
     for (int64_t k = 0; k < n; k++)

@@ -252,9 +252,11 @@ static bool take_end(void *own, Error *error) { return (void)own, (void)error, t
 static void take_progress(void *own, int64_t bytes) { (void)own, (void)bytes; }
 
 static bool read_documents(const char *file, Error *error) {
-    int64_t bytes = 0, skipped = 0;
-    DocumentSink sink = {&bytes, take_text, take_end, take_progress};
-    return documents_read(file, "text", &sink, &skipped, error);
+    int64_t bytes = 0;
+    DocumentSink sink = {.own = &bytes, .text = take_text, .end = take_end, .progress = take_progress};
+    DocumentFile what = {.file = file, .field = "text"};
+    DocumentCounts counts = {0};
+    return documents_read(&what, &sink, &counts, error);
 }
 
 static const struct {
@@ -314,7 +316,7 @@ void broken_text(void) {
         {"\xf4\x90\x80\x80", 4, "byte 0xf4"},
         {"\xed\xa0\x80", 3, "byte 0xed"},
         {"\xe0\x80\x80", 3, "byte 0xe0"},
-        {"\x1f\x8b\x08", 3, "byte 0x8b is not UTF-8 text; convert the file, or unpack"},
+        {"\x1f\x8b\x08", 3, "byte 0x8b is not UTF-8 text; convert the file, or name it"},
     };
     Error error = {0};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)

@@ -12,7 +12,7 @@
 
 typedef struct {
     const char *format, *tokenizer, *hash, *tokens_hash;
-    int64_t version, vocab_size, tokens, documents, skipped; /* attributes */
+    int64_t version, vocab_size, tokens, documents, skipped, shard, shards; /* attributes */
     Dtype dtype, documents_dtype;
     int64_t n_tokens, n_offsets, offset[5];
     int32_t token[4]; /* as I32; U16 shards hold 1 2 3 4 */
@@ -23,7 +23,8 @@ static const RawShard sound_shard = {.format = "dsv2 tokens",
                                      .tokenizer = "bytes",
                                      .hash = "0123456789abcdef",
                                      .tokens_hash = "0123456789abcdef",
-                                     .version = 1,
+                                     .version = 2,
+                                     .shards = 1,
                                      .vocab_size = 258,
                                      .tokens = 4,
                                      .documents = 2,
@@ -52,6 +53,11 @@ static void declare_raw(H5Writer *w, const RawShard *s, int *tokens, int *docume
     h5_attr_int(w, "/", "documents", s->documents);
     h5_attr_int(w, "/", "source_bytes", 4);
     h5_attr_int(w, "/", "skipped", s->skipped);
+    h5_attr_int(w, "/", "bad_lines", 0);
+    h5_attr_int(w, "/", "duplicates", 0);
+    h5_attr_int(w, "/", "too_short", 0);
+    h5_attr_int(w, "/", "shard", s->shard);
+    h5_attr_int(w, "/", "shards", s->shards);
     if (!s->no_source) h5_attr_text(w, "/", "source", "here");
 }
 
@@ -71,9 +77,13 @@ static void write_raw(const char *file, const RawShard *s) {
 }
 
 static void spoil_format(RawShard *s) { s->format = "other"; }
-static void spoil_version(RawShard *s) { s->version = 2; }
+static void spoil_version(RawShard *s) { s->version = 3; }
+static void spoil_shard(RawShard *s) { s->shard = 1; }
+static void spoil_shards(RawShard *s) { s->shards = 1000000000; }
 static void spoil_tokenizer(RawShard *s) {
-    s->tokenizer = "a name of a tokenizer that is longer than the sixty-three bytes it may have";
+    static char name[600];
+    memset(name, 'n', sizeof name - 1);
+    s->tokenizer = name;
 }
 static void spoil_hash(RawShard *s) { s->hash = "0123"; }
 static void spoil_hash_digits(RawShard *s) { s->hash = "0123456789abcdeg"; }
@@ -104,8 +114,10 @@ static const struct {
     const char *words;
 } bad_shards[] = {
     {spoil_format, "is no token shard"},
-    {spoil_version, "version 2"},
-    {spoil_tokenizer, "longer than 63 bytes"},
+    {spoil_version, "version 3"},
+    {spoil_shard, "shard is 1, allowed are 0 to 0"},
+    {spoil_shards, "shards is 1000000000"},
+    {spoil_tokenizer, "longer than 511 bytes"},
     {spoil_hash, "not 16 hexadecimal digits"},
     {spoil_hash_digits, "not 16 hexadecimal digits"},
     {spoil_vocab, "vocab_size is 0"},

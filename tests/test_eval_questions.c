@@ -205,8 +205,6 @@ void eval_words(void) {
     path = test_file("f.jsonl", "{", 1);
     expect_message(task_of_word(&task, &c, path, &error), &error, "f.jsonl:1: not JSON", "half a line");
     check(disk_make_folder(test_path("set"), &error), "%s", error.text);
-    test_file("set/train.h5", "", 0);
-    expect(task_of_word(&task, &c, test_path("set"), &error) && strstr(task.path, "set/train.h5"), "%s", task.path);
     test_file("set/train-00000.h5", "", 0);
     expect(task_of_word(&task, &c, test_path("set"), &error) && strstr(task.path, "set/train"), "%s", task.path);
     test_file("set/validation-00000.h5", "", 0);

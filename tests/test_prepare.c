@@ -17,12 +17,17 @@
 static const Config plain_config = {.bos_token_id = -1, .eos_token_id = -1, .file = ""};
 
 static DataSet make_set(const char *path, double validation) {
-    return (DataSet){.name = "set", .path = path, .format = "text", .field = "text", .validation = validation};
+    return (DataSet){.name = "set",
+                     .path = path,
+                     .format = "text",
+                     .field = "text",
+                     .validation = validation,
+                     .shard_tokens = 500000000};
 }
 
 static bool prepare(Prepared *out, DataSet set, Error *error) {
     Tokenizer *t = tokenizer_open("bytes", error);
-    bool ok = prepare_set(out, &plain_config, &set, t, test_path("out"), error);
+    bool ok = prepare_set(out, &plain_config, &set, t, test_path("out"), NULL, error);
     tokenizer_close(t);
     return ok;
 }
@@ -81,8 +86,8 @@ void prepare_splits_tails(void) {
     expect_text(p.validation, "89|qrst|");
     expect(p.documents == 3 && p.tokens == 28 && p.validation_tokens == 8, "%lld documents, %lld + %lld tokens",
            (long long)p.documents, (long long)p.tokens, (long long)p.validation_tokens);
-    expect(p.skipped == 1 && p.bytes == 31 && !p.cached, "%lld skipped, %lld bytes", (long long)p.skipped,
-           (long long)p.bytes);
+    expect(p.source.skipped == 1 && p.source.bytes == 31 && !p.cached, "%lld skipped, %lld bytes",
+           (long long)p.source.skipped, (long long)p.source.bytes);
     p = must_prepare(make_set(test_path("*.txt"), 0));
     expect_text(p.train, "0123456789|abcdefghijklmnopqrst|x|");
     expect(!p.validation[0] && p.validation_tokens == 0, "a validation shard without being asked for");
@@ -139,13 +144,14 @@ static void expect_reproduced(DataSet set) {
     int64_t bytes, again;
     Error error;
     Prepared p = must_prepare(set);
-    char *first = disk_read_file(p.train, 1 << 24, &bytes, &error);
+    char *file = must_format("%s-00000.h5", p.train), *first = disk_read_file(file, 1 << 24, &bytes, &error);
     *strrchr(p.train, '/') = 0;
     check(disk_remove_folder(p.train, &error), "%s", error.text);
     p = must_prepare(set);
-    char *second = disk_read_file(p.train, 1 << 24, &again, &error);
+    char *second = disk_read_file(file, 1 << 24, &again, &error);
     expect(!p.cached && first && second && bytes == again && !memcmp(first, second, (size_t)bytes),
            "prepared twice, two results");
+    free(file);
     free(first);
     free(second);
 }
@@ -155,8 +161,8 @@ void prepare_caches(void) {
     set_time(set.path, 1000);
     Prepared a = must_prepare(set), b = must_prepare(set);
     expect(!a.cached && b.cached, "cached: %d, then %d", a.cached, b.cached);
-    expect(!strcmp(a.train, b.train) && a.tokens == b.tokens && a.bytes == b.bytes && a.documents == b.documents &&
-               a.validation_tokens == b.validation_tokens,
+    expect(!strcmp(a.train, b.train) && a.tokens == b.tokens && a.source.bytes == b.source.bytes &&
+               a.documents == b.documents && a.validation_tokens == b.validation_tokens,
            "the cache says something else");
     set.validation = 0.2;
     b = must_prepare(set);
@@ -199,13 +205,9 @@ void prepare_interrupted(void) {
     }
     Prepared p = must_prepare(set);
     expect(tokens_verify(p.train, &error) && tokens_verify(p.validation, &error), "%s", error.text);
-    expect(p.tokens + p.validation_tokens == p.bytes + 2 * 7, "%lld + %lld tokens of %lld bytes", (long long)p.tokens,
-           (long long)p.validation_tokens, (long long)p.bytes);
-    expect(!disk_exists(test_path("out/.tmp-set")), "a temporary folder was left");
-    check(disk_make_folder(test_path("out/.tmp-set"), &error), "%s", error.text);
-    test_file("out/.tmp-set/validation.h5", "left over", 9);
-    p = must_prepare(make_set("data/sample/j*.txt", 0));
-    expect(!p.validation[0], "what an interrupted run left became part of a set");
+    expect(p.tokens + p.validation_tokens == p.source.bytes + 2 * 7, "%lld + %lld tokens of %lld bytes",
+           (long long)p.tokens, (long long)p.validation_tokens, (long long)p.source.bytes);
+    expect(!disk_exists(test_path("out/.making-set")), "a temporary folder was left");
 }
 
 void prepare_refuses(void) {
@@ -227,7 +229,7 @@ void prepare_refuses(void) {
         if (cases[i].text) test_file(cases[i].path, cases[i].text, (int64_t)strlen(cases[i].text));
         DataSet set = make_set(test_path(cases[i].path), cases[i].validation);
         expect_message(prepare(&p, set, &error), &error, cases[i].words, cases[i].path);
-        expect(!disk_exists(test_path("out/.tmp-set")), "%s: a temporary folder was left", cases[i].path);
+        expect(!disk_exists(test_path("out/.making-set")), "%s: a temporary folder was left", cases[i].path);
     }
     DataSet set = make_set(test_path("tiny.txt"), 0);
     set.name = "../set";
@@ -239,20 +241,22 @@ void prepare_refuses(void) {
 void prepare_uses_shards(void) {
     test_file("a.txt", "0123456789", 10);
     Prepared p = must_prepare(make_set(test_path("a.txt"), 0.2)), q;
-    DataSet set = make_set(p.train, 0);
+    char *file = must_format("%s-00000.h5", p.train);
+    DataSet set = make_set(file, 0);
     set.format = "tokens";
     q = must_prepare(set);
+    free(file);
     expect(!strcmp(q.train, p.train) && !strcmp(q.validation, p.validation) && q.tokens == p.tokens,
-           "train.h5 as path");
+           "a shard as path");
     Error error;
     set.validation = 0.1;
     expect_message(prepare(&q, set, &error), &error, "was split when it was prepared", "a second split");
     set = make_set(test_path("a.txt"), 0);
     set.format = "tokens";
-    expect_message(prepare(&q, set, &error), &error, "holds no train.h5", "a text as shard");
-    test_file("train.h5", "text", 4);
-    set.path = test_path("train.h5");
-    expect_message(prepare(&q, set, &error), &error, "train.h5", "a text named train.h5");
+    expect_message(prepare(&q, set, &error), &error, "holds no train-00000.h5", "a text as shard");
+    test_file("train-00000.h5", "text", 4);
+    set.path = test_path("train-00000.h5");
+    expect_message(prepare(&q, set, &error), &error, "train-00000.h5", "a text named train-00000.h5");
 }
 
 /* A folder: all visible files below it; relative to the config file before the working folder. */
@@ -271,9 +275,9 @@ void prepare_reads_folders(void) {
     c.file = test_path("my.yaml");
     Tokenizer *t = tokenizer_open("bytes", &error);
     DataSet set = make_set("in/[c].jsonl", 0);
-    expect(prepare_set(&p, &c, &set, t, test_path("out"), &error), "%s", error.text);
+    expect(prepare_set(&p, &c, &set, t, test_path("out"), NULL, &error), "%s", error.text);
     expect_text(p.train, "c|");
     set.path = "data/sample/j*.txt"; /* not beside the config file */
-    expect(prepare_set(&p, &c, &set, t, test_path("out"), &error) && p.bytes > 90000, "%s", error.text);
+    expect(prepare_set(&p, &c, &set, t, test_path("out"), NULL, &error) && p.source.bytes > 90000, "%s", error.text);
     tokenizer_close(t);
 }

@@ -8,6 +8,7 @@
 
 #include "configs/config.h"
 #include "configs/keys.h"
+#include "data/tokens.h"
 
 static bool check_config(const CommandLine *line, Error *error) {
     static Config config;
@@ -20,10 +21,29 @@ static bool check_config(const CommandLine *line, Error *error) {
     return good;
 }
 
+/* For a command that any number of ranks may share, whatever the layout. */
+static bool check_config_alone(const CommandLine *line, Error *error) {
+    CommandLine alone = *line;
+    alone.command = "plan";
+    alone.ranks_said = false;
+    return check_config(&alone, error);
+}
+
 static bool check_files(const CommandLine *line, Error *error) {
     for (int i = 0; i < line->n_input; i++)
         if (access(line->input[i], R_OK) != 0)
             return fail(error, "%s: no such file or folder, or not readable", line->input[i]);
+    return true;
+}
+
+/* A row of shards has a name that is no file's. */
+static bool check_shards(const CommandLine *line, Error *error) {
+    CommandLine one = *line;
+    one.n_input = 1;
+    for (int i = 0; i < line->n_input; i++) {
+        one.input[0] = line->input[i];
+        if (!tokens_exist(line->input[i]) && !check_files(&one, error)) return false;
+    }
     return true;
 }
 
@@ -34,11 +54,12 @@ static bool check_first_file(const CommandLine *line, Error *error) {
 }
 
 const Command commands[] = {
-    {"prepare", command_prepare, RANKS_ONE, TAKES_KEYS | TAKES_DRY_RUN, 1, 1, "CONFIG",
-     "text or JSONL -> token shards",
-     "Prepares every data set that CONFIG names. Shards are kept and used again while source and tokenizer stay the\n"
-     "same; `train` prepares what is missing by itself. --dry-run shows rows and counts and writes nothing.\n",
-     check_config},
+    {"prepare", command_prepare, RANKS_MPI, TAKES_KEYS | TAKES_DRY_RUN, 1, 1, "CONFIG",
+     "text, JSONL or Megatron ids -> token shards",
+     "Prepares every data set that CONFIG names, with any number of ranks. Shards are kept and used again while source\n"
+     "and tokenizer stay the same; `train` prepares what is missing by itself. A run that was interrupted goes on where\n"
+     "it was. --dry-run shows rows and counts and writes nothing.\n",
+     check_config_alone},
     {"train", command_train, RANKS_MPI, TAKES_KEYS | TAKES_DRY_RUN | TAKES_FRESH, 1, 1, "CONFIG",
      "train what a config describes; resumes by itself",
      "Goes on from the newest whole checkpoint of output_dir. --fresh renames the old run folder and starts over.\n"
@@ -106,11 +127,15 @@ const Command commands[] = {
     {"verify", command_verify, RANKS_MPI, TAKES_KEYS, 1, 2, "MODEL REFERENCE.safetensors | CHECKPOINT | SHARD.h5",
      "compare with another implementation, or check hashes",
      "With a reference: input_ids, labels, logits, loss, layer.K.output, grad.NAME, grad_balanced.NAME are compared.\n"
-     "With a checkpoint or a token shard alone, its hashes are checked. Ends with 0 only when all pass.\n",
-     check_files},
-    {"inspect", command_inspect, RANKS_ONE, 0, 1, COMMAND_INPUTS, "PATH ...", "what is in a file or folder",
-     "PATH is a checkpoint, a run folder, a token shard or another HDF5 file, a safetensors file, or a Hugging Face folder.\n",
-     check_files},
+     "With a checkpoint, a token shard or a prepared set alone, its hashes are checked. Ends with 0 only when all pass.\n",
+     check_shards},
+    {"inspect", command_inspect, RANKS_ONE, TAKES_DOCUMENT, 1, COMMAND_INPUTS, "PATH ...",
+     "what is in a file or folder",
+     "PATH is a checkpoint, a run folder, a token shard or another HDF5 file, a safetensors file, a Hugging Face folder,\n"
+     "or a set that prepare made: its folder, FOLDER/train or FOLDER/validation. --document N shows document N (from 0) of\n"
+     "the latter with a | before each token, control tokens by name and control characters as \\n, \\x1b, \\u{200f}.\n"
+     "The tokenizer is the one that the shards name, or --tokenizer, which must give the same ids.\n",
+     check_shards},
     {"bench", command_bench, RANKS_ONE, TAKES_KEYS, 0, 2, "[WORD | CONFIG.yaml | TOKENIZER [TEXT]]",
      "speed of every kernel, of a step, or of a tokenizer",
      "One row per kernel: size, time, GFLOP/s or GB/s, share of what this machine was measured to reach. WORD picks\n"
@@ -150,6 +175,9 @@ static const Option options[] = {
     {"--prompts", " [--prompts FILE]", "a file of prompts", TAKES_PROMPTS, offsetof(CommandLine, prompts)},
     {"--prefix", " [--prefix TEXT", "text", TAKES_PROMPTS, offsetof(CommandLine, prefix)},
     {"--suffix", " --suffix TEXT]", "text", TAKES_PROMPTS, offsetof(CommandLine, suffix)},
+    {"--document", " [--document N", "the number of a document, from 0", TAKES_DOCUMENT,
+     offsetof(CommandLine, document)},
+    {"--tokenizer", " [--tokenizer TOKENIZER]]", "a tokenizer", TAKES_DOCUMENT, offsetof(CommandLine, tokenizer)},
     {"--help", "", NULL, 0, offsetof(CommandLine, help)},
     {"-h", "", NULL, 0, offsetof(CommandLine, help)},
     {"--version", "", NULL, 0, offsetof(CommandLine, version)},

@@ -22,6 +22,8 @@ typedef struct {
     const char *token_ids;       /* "1 2 3" in place of a prompt */
     const char *prompts;         /* file of prompts */
     const char *prefix, *suffix; /* fill in what stands between them */
+    const char *document;        /* number of one to show */
+    const char *tokenizer;       /* to show it with */
 } CommandLine;                   /* options that were not given are NULL */
 
 typedef enum {
@@ -37,8 +39,9 @@ enum {
     TAKES_MARKDOWN = 8,
     TAKES_OUT = 16,
     TAKES_DECODE = 32,
+    TAKES_PROMPTS = 64,          /* --token-ids, --prompts, --prefix, --suffix */
     NEEDS_OUT = 128 | TAKES_OUT, /* -o must be given */
-    TAKES_PROMPTS = 64           /* --token-ids, --prompts, --prefix, --suffix */
+    TAKES_DOCUMENT = 256         /* --document, --tokenizer */
 };
 
 typedef struct {

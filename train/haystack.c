@@ -34,9 +34,10 @@ static bool take_end(void *own, Error *error) {
 static void ignore_progress(void *own, int64_t bytes) { (void)own, (void)bytes; }
 
 static bool read_text(Reader *r, const char *path, Error *error) {
-    DocumentSink sink = {r, take_text, take_end, ignore_progress};
-    int64_t skipped = 0;
-    if (!documents_read(path, "text", &sink, &skipped, error) && strcmp(error->text, "enough")) return false;
+    DocumentSink sink = {.own = r, .text = take_text, .end = take_end, .progress = ignore_progress};
+    DocumentFile file = {.file = path, .field = "text"};
+    DocumentCounts counts = {0};
+    if (!documents_read(&file, &sink, &counts, error) && strcmp(error->text, "enough")) return false;
     return r->bytes > 0 || fail(error, "%s: there is no text to hide a number in", path);
 }
 

@@ -10,6 +10,7 @@
 #include "train/checkpoint.h"
 #include "train/commands.h"
 #include "train/log.h"
+#include "train/inspect_tokens.h"
 #include "train/manifest.h"
 
 static void print_shape(int ndim, const int64_t *dim) {
@@ -42,41 +43,7 @@ static bool inspect_safetensors(const char *path, Error *error) {
     return true;
 }
 
-/* -- token shards and other HDF5 files ------------------------------------------------------------- */
-
-/* The beginning as text; what is no printable ASCII becomes a dot. */
-static void print_beginning(TokenShard *shard, const ShardInfo *info) {
-    enum { SHOWN = 64 };
-    Tokenizer *tokenizer = tokenizer_open(info->tokenizer, NULL);
-    int32_t ids[SHOWN];
-    int64_t n = min_i64(info->tokens, SHOWN);
-    if (tokenizer && tokens_read(shard, 0, n, ids, NULL)) {
-        char *text = must_alloc(n * tokenizer_max_bytes(tokenizer) + 1, 1);
-        int64_t length = tokenizer_decode(tokenizer, text, ids, n);
-        for (int64_t i = 0; i < length; i++)
-            if (text[i] < ' ' || text[i] > '~') text[i] = '.';
-        printf("begins     \"%.*s\"\n", (int)length, text);
-        free(text);
-    }
-    if (tokenizer) tokenizer_close(tokenizer);
-}
-
-static bool inspect_tokens(const char *path, Error *error) {
-    TokenShard *shard = tokens_open(path, error);
-    if (!shard) return false;
-    const ShardInfo *info = tokens_info(shard);
-    char tokens[32], documents[32], bytes[32];
-    printf("%s: token shard\n", path);
-    printf("source     %s, %s of text, %lld lines skipped\n", info->source,
-           format_bytes(bytes, (double)info->source_bytes), (long long)info->skipped);
-    printf("tokens     %s in %s documents\n", format_commas(tokens, info->tokens),
-           format_commas(documents, info->documents));
-    printf("tokenizer  %s, %lld ids, hash %016llx\n", info->tokenizer, (long long)info->vocab_size,
-           (unsigned long long)info->tokenizer_hash);
-    print_beginning(shard, info);
-    tokens_close(shard);
-    return true;
-}
+/* -- HDF5 files ------------------------------------------------------------- */
 
 static bool print_dataset(void *own, const char *path) {
     Dtype dtype;
@@ -95,7 +62,7 @@ static bool inspect_h5(const char *path, Error *error) {
     bool shard = h5_has(h5, "tokens") && h5_has(h5, "documents");
     bool good = shard || h5_each(h5, print_dataset, h5, error);
     h5_close(h5);
-    return shard ? inspect_tokens(path, error) : good;
+    return shard ? inspect_tokens(path, NULL, error) : good;
 }
 
 /* -- checkpoints ----------------------------------------------------------------------------------- */
@@ -184,9 +151,21 @@ static bool ends_with(const char *text, const char *end) {
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-static bool inspect_path(const char *path, Error *error) {
-    char checkpoints[PATH_MAX];
+/* Both sides of a prepared set. */
+static bool inspect_set(const char *folder, const CommandLine *line, Error *error) {
+    char train[PATH_MAX], validation[PATH_MAX];
+    disk_path(train, "%s/train", folder);
+    disk_path(validation, "%s/validation", folder);
+    if (!inspect_tokens(train, line, error)) return false;
+    return line->document || !tokens_exist(validation) || inspect_tokens(validation, line, error);
+}
+
+static bool inspect_path(const char *path, const CommandLine *line, Error *error) {
+    char checkpoints[PATH_MAX], train[PATH_MAX];
     disk_path(checkpoints, "%s/checkpoints", path);
+    disk_path(train, "%s/train", path);
+    if (tokens_exist(train)) return inspect_set(path, line, error);
+    if (line->document || (!disk_exists(path) && tokens_exist(path))) return inspect_tokens(path, line, error);
     if (checkpoint_is(path)) return inspect_checkpoint(path, error);
     if (disk_is_folder(checkpoints)) return inspect_run(path, error);
     if (disk_is_folder(path) || ends_with(path, ".safetensors") || ends_with(path, ".json"))
@@ -199,7 +178,7 @@ int command_inspect(const CommandLine *line) {
     for (int i = 0; i < line->n_input; i++) {
         Error error = {0};
         if (i) putchar('\n');
-        if (inspect_path(line->input[i], &error)) continue;
+        if (inspect_path(line->input[i], line, &error)) continue;
         fprintf(stderr, "dsv2: %s\n", error.text);
         code = EXIT_INPUT;
     }

@@ -2,38 +2,72 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "launch/launcher.h"
+#include "launch/signals.h"
+#include "launch/watchdog.h"
 #include "train/commands.h"
 #include "train/log.h"
 #include "train/setup.h"
 
-static bool prepare_sets(const Config *c, const Tokenizer *tokenizer, Error *error) {
-    char *folder = setup_data_folder(c), tokens[32], held[32];
-    bool ok = true;
-    for (int i = 0; ok && i < c->n_data; i++) {
+static void print_set(const char *name, const Prepared *p) {
+    char tokens[32], held[32];
+    if (base_rank) return;
+    printf("%-12s %s tokens in %lld documents, %s held out%s -> %s (%lld shard%s)\n", name,
+           format_commas(tokens, p->tokens), (long long)p->documents, format_commas(held, p->validation_tokens),
+           p->cached ? " (was there)" : "", p->train, (long long)p->shards, p->shards == 1 ? "" : "s");
+    const SourceCounts *s = &p->source;
+    if (s->duplicates || s->too_short || s->bad_lines || s->skipped)
+        printf("%-12s left out: %lld duplicates, %lld too short, %lld without text, %lld bad lines\n", "",
+               (long long)s->duplicates, (long long)s->too_short, (long long)s->skipped, (long long)s->bad_lines);
+    for (int i = 0; i < BAD_NAMED && p->bad[i][0]; i++) printf("%-12s bad: %s\n", "", p->bad[i]);
+    if (p->parts_kept)
+        printf("%-12s went on from %lld of %lld parts that an interrupted run had made\n", "",
+               (long long)p->parts_kept, (long long)p->parts);
+}
+
+static int prepare_sets(const Config *c, const Tokenizer *tokenizer, Comm *world, Error *error) {
+    char *folder = setup_data_folder(c);
+    int code = EXIT_DONE;
+    for (int i = 0; code == EXIT_DONE && i < c->n_data; i++) {
         Prepared p;
-        ok = prepare_set(&p, c, &c->data[i], tokenizer, folder, error);
-        if (!ok) break;
-        printf("%-12s %s tokens in %lld documents, %s held out%s -> %s\n", c->data[i].name,
-               format_commas(tokens, p.tokens), (long long)p.documents, format_commas(held, p.validation_tokens),
-               p.cached ? " (was there)" : "", p.train);
+        bool ok = prepare_set(&p, c, &c->data[i], tokenizer, folder, world, error);
+        if (ok) print_set(c->data[i].name, &p);
+        if (!ok) code = p.stopped ? EXIT_RETRY : EXIT_INPUT;
     }
     free(folder);
-    return ok;
+    return code;
+}
+
+static Comm *open_world(const Config *c, const LaunchPlace *place) {
+    Comm *world = place->size > 1 ? comm_open_mpi() : comm_open_single();
+    watchdog_open(world, c->watchdog_seconds);
+    watchdog_section("prepare", 1e9); /* ranks wait for the last of them, however much text there is */
+    return world;
+}
+
+static int prepare(Config *c, const CommandLine *line, Error *error) {
+    LaunchPlace place;
+    Tokenizer *tokenizer = NULL;
+    if (!setup_tokenizer(c, &tokenizer, error) || !launch_place(&place, error)) return EXIT_USAGE;
+    signals_open();
+    Comm *world = open_world(c, &place);
+    int code = line->dry_run ? EXIT_USAGE : prepare_sets(c, tokenizer, world, error);
+    world->ops->close(world);
+    tokenizer_close(tokenizer);
+    return code;
 }
 
 int command_prepare(const CommandLine *line) {
     Config c;
     Error error = {0};
-    Tokenizer *tokenizer = NULL;
     char *warnings = NULL;
     int code = EXIT_USAGE;
-    bool ok = config_load(&c, line->input[0], line->override, line->n_override, 0, &warnings, &error);
-    if (ok && *warnings) fprintf(stderr, "%s", warnings);
-    ok = ok && setup_tokenizer(&c, &tokenizer, &error);
-    if (ok) code = prepare_sets(&c, tokenizer, &error) ? EXIT_DONE : EXIT_INPUT;
-    if (code != EXIT_DONE) fprintf(stderr, "dsv2: %s\n", error.text);
-    if (tokenizer) tokenizer_close(tokenizer);
+    if (config_load(&c, line->input[0], line->override, line->n_override, 0, &warnings, &error)) {
+        if (*warnings && base_rank == 0) fprintf(stderr, "%s", warnings);
+        code = prepare(&c, line, &error);
+        config_free(&c);
+    }
+    if (code != EXIT_DONE && base_rank == 0) fprintf(stderr, "dsv2: %s\n", error.text);
     free(warnings);
-    config_free(&c);
     return code;
 }

@@ -20,16 +20,15 @@ bool setup_tokenizer(Config *c, Tokenizer **tokenizer, Error *error) {
 
 char *setup_data_folder(const Config *c) { return must_format("%s/data", *c->output_dir ? c->output_dir : "."); }
 
-/* Rank 0 alone reads the sources; what it found is told to the others. */
 static bool prepare_all(Data *d, const Config *c, Comm *world, Error *error) {
     bool ok = true;
     char *folder = setup_data_folder(c);
-    for (int i = 0; ok && world->rank == 0 && i < c->n_data; i++)
-        ok = prepare_set(&d->sets[i], c, &c->data[i], d->tokenizer, folder, error);
+    for (int i = 0; ok && i < c->n_data; i++) {
+        ok = prepare_set(&d->sets[i], c, &c->data[i], d->tokenizer, folder, world, error);
+        d->stopped = d->sets[i].stopped;
+    }
     free(folder);
-    if (!agree(world, ok, error)) return false;
-    world->ops->host_broadcast(world, d->sets, (int64_t)sizeof d->sets, 0);
-    return true;
+    return ok;
 }
 
 static int set_index(const Config *c, const char *name) {
@@ -42,7 +41,7 @@ static int set_index(const Config *c, const char *name) {
 bool setup_data(Data *d, const Config *c, Comm *world, Error *error) {
     const char *files[CONFIG_MAX_LIST];
     int n = 0;
-    watchdog_section("prepare", 1e9); /* the others wait for rank 0, however much text there is */
+    watchdog_section("prepare", 1e9); /* ranks wait for the last of them, however much text there is */
     if (!c->synthetic_data && !prepare_all(d, c, world, error)) return false;
     for (; n < c->mix.count && !c->synthetic_data; n++) files[n] = d->sets[set_index(c, c->mix.name[n])].train;
     watchdog_section("start", 600);

@@ -8,6 +8,7 @@ typedef struct {
     Tokenizer *tokenizer;
     Prepared sets[CONFIG_MAX_SETS]; /* as config->data */
     Loader *loader;                 /* NULL when only evaluating */
+    bool stopped;                   /* a signal came while sets were prepared */
 } Data;
 
 /* The config's tokenizer; what the config leaves to it (vocab_size, bos, eos) is filled in. */
@@ -15,6 +16,6 @@ bool setup_tokenizer(Config *, Tokenizer **, Error *);
 /* Where the prepared shards of a config lie. malloc'd. */
 char *setup_data_folder(const Config *);
 
-/* Collective: rank 0 prepares every set that is missing, then all open the mixture's shards. */
+/* Collective: the ranks prepare every set that is missing, then open the mixture's shards. */
 bool setup_data(Data *, const Config *, Comm *world, Error *);
 void setup_data_close(Data *);

@@ -7,6 +7,8 @@
 #include "data/questions.h"
 #include "train/task.h"
 
+enum { TEXT_SHARD_TOKENS = 500000000 }; /* as the default of data.NAME.shard_tokens */
+
 static bool ends_with(const char *text, const char *end) {
     size_t n = strlen(text), m = strlen(end);
     return n > m && !strcmp(text + n - m, end);
@@ -14,12 +16,11 @@ static bool ends_with(const char *text, const char *end) {
 
 /* Prepared shards: a file, FOLDER/train or FOLDER/validation, or the folder (what it holds out, else all of it). */
 static bool find_shard(Task *task, const char *path) {
-    static const char *const suffixes[] = {"", "/validation", "/validation.h5", "/train", "/train.h5"};
+    static const char *const suffixes[] = {"", "/validation", "/train"};
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
-        char stem[PATH_MAX], first[PATH_MAX];
+        char stem[PATH_MAX];
         disk_path(stem, "%s%s", path, suffixes[i]);
-        disk_path(first, "%.*s-00000.h5", PATH_MAX - 16, stem);
-        if (disk_exists(first) || (ends_with(stem, ".h5") && disk_exists(stem))) {
+        if (tokens_exist(stem)) {
             disk_path(task->path, "%s", stem);
             return true;
         }
@@ -34,7 +35,8 @@ static bool find_lines(Task *task, const Config *c, const char *path, Error *err
     if (one && !questions_recognise(path, &lines, error)) return false;
     task->kind = lines == LINES_CHOICE ? TASK_CHOICE : lines == LINES_ANSWER ? TASK_ANSWER : TASK_LOSS;
     if (task->kind == TASK_LOSS)
-        task->text = (DataSet){.name = "eval", .path = path, .format = "text", .field = "text"};
+        task->text = (DataSet){
+            .name = "eval", .path = path, .format = "text", .field = "text", .shard_tokens = TEXT_SHARD_TOKENS};
     else
         disk_path(task->path, "%s", path);
     task->shots = task->kind == TASK_LOSS ? 0 : c->eval_shots;
@@ -74,7 +76,11 @@ void task_of_set(Task *task, const Config *c, const EvalSet *set) {
     if (!*set->path || !disk_exists(path)) disk_path(path, "%s", set->path);
     disk_path(task->path, "%s", path);
     if (task->kind == TASK_LOSS && !find_shard(task, path))
-        task->text = (DataSet){.name = set->name, .path = set->path, .format = "text", .field = "text"};
+        task->text = (DataSet){.name = set->name,
+                               .path = set->path,
+                               .format = "text",
+                               .field = "text",
+                               .shard_tokens = TEXT_SHARD_TOKENS};
     if (task->kind == TASK_CHOICE || task->kind == TASK_ANSWER)
         task->shots = set->shots >= 0 ? set->shots : c->eval_shots;
 }
@@ -82,7 +88,7 @@ void task_of_set(Task *task, const Config *c, const EvalSet *set) {
 bool task_prepare(Task *task, const Tokenizer *t, const char *folder, Error *error) {
     Prepared p;
     if (!task->text.path) return true;
-    if (!prepare_set(&p, task->config, &task->text, t, folder, error)) return false;
+    if (!prepare_set(&p, task->config, &task->text, t, folder, NULL, error)) return false;
     disk_path(task->path, "%s", p.validation[0] || task->held_out ? p.validation : p.train);
     return true;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "data/disk.h"
 #include "data/tokens.h"
 #include "train/session.h"
 #include "train/verify.h"
@@ -12,8 +13,17 @@ static bool is_folder(const char *path) {
     return !stat(path, &st) && S_ISDIR(st.st_mode);
 }
 
+/* A folder of prepared shards has a training side, and perhaps one held out. */
+static bool verify_set(const char *train, const char *validation, Error *error) {
+    return tokens_verify(train, error) && (!tokens_exist(validation) || tokens_verify(validation, error));
+}
+
 static bool verify_hashes(const char *path, Error *error) {
     ModelPath model;
+    char train[PATH_MAX], validation[PATH_MAX];
+    disk_path(train, "%s/train", path);
+    disk_path(validation, "%s/validation", path);
+    if (tokens_exist(train)) return verify_set(train, validation, error);
     if (!is_folder(path)) return tokens_verify(path, error);
     if (!model_find(path, &model, error)) return false;
     if (model.kind == MODEL_HF)

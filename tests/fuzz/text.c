@@ -22,11 +22,14 @@ static bool take_end(void *own, Error *error) {
 static void take_progress(void *own, int64_t bytes) { (void)own, (void)bytes; }
 
 static bool read_documents(const char *name, const uint8_t *data, int64_t bytes) {
-    int64_t documents = 0, skipped = 0;
+    int64_t documents = 0;
+    DocumentFile file = {.file = fuzz_file(name, data, bytes), .field = "text"};
+    DocumentCounts counts = {0};
     Error error = {""};
     DocumentSink sink = {.own = &documents, .text = take_text, .end = take_end, .progress = take_progress};
-    bool ok = documents_read(fuzz_file(name, data, bytes), "text", &sink, &skipped, &error);
-    check(documents + skipped <= bytes + 1, "%lld documents in %lld bytes", (long long)documents, (long long)bytes);
+    bool ok = documents_read(&file, &sink, &counts, &error);
+    check(documents + counts.skipped <= bytes + 1, "%lld documents in %lld bytes", (long long)documents,
+          (long long)bytes);
     return fuzz_verdict(ok, &error);
 }
 

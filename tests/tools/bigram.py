@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Loss of a bigram model over bytes with add-one smoothing, the bar that a trained model must clear.
 
-usage: bigram.py FOLDER    (a folder of prepared shards: train.h5 and validation.h5; needs h5dump)
+usage: bigram.py FOLDER    (a folder of prepared shards, one for each side; needs h5dump)
 """
 import math
 import re
@@ -16,7 +16,7 @@ def tokens(shard):
     return [int(n) for n in re.findall(r"\d+", text[text.index("DATA {") :].split("}")[0][6:])]
 
 
-train, held_out = tokens(sys.argv[1] + "/train.h5"), tokens(sys.argv[1] + "/validation.h5")
+train, held_out = tokens(sys.argv[1] + "/train-00000.h5"), tokens(sys.argv[1] + "/validation-00000.h5")
 pairs, firsts = {}, {}
 for a, b in zip(train, train[1:]):
     pairs[a, b] = pairs.get((a, b), 0) + 1

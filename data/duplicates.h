@@ -1,0 +1,10 @@
+/* duplicates.h - documents whose text was there before, found by 128 bits of its hash. */
+#pragma once
+#include "data/corpus.h"
+
+/* Writes a file with a bit for each document: 1 for a copy of an earlier one. Memory is bounded: the hashes are looked
+ * through a share at a time. */
+bool duplicates_mark(Corpus *, const char *file, int64_t *found, Error *);
+
+/* The same over hashes in memory, which are sorted: how many equal one before them. */
+int64_t duplicates_count(uint64_t (*hash)[2], int64_t n);
