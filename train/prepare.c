@@ -8,6 +8,7 @@
 #include "train/commands.h"
 #include "train/log.h"
 #include "train/setup.h"
+#include "train/survey.h"
 
 static void print_set(const char *name, const Prepared *p) {
     char tokens[32], held[32];
@@ -38,6 +39,12 @@ static int prepare_sets(const Config *c, const Tokenizer *tokenizer, Comm *world
     return code;
 }
 
+static int survey_sets(const Config *c, const Tokenizer *tokenizer, Comm *world, Error *error) {
+    bool ok = true;
+    for (int i = 0; ok && i < c->n_data; i++) ok = survey_print(c, &c->data[i], tokenizer, world, error);
+    return ok ? EXIT_DONE : signals_pending() ? EXIT_RETRY : EXIT_INPUT;
+}
+
 static Comm *open_world(const Config *c, const LaunchPlace *place) {
     Comm *world = place->size > 1 ? comm_open_mpi() : comm_open_single();
     watchdog_open(world, c->watchdog_seconds);
@@ -51,7 +58,7 @@ static int prepare(Config *c, const CommandLine *line, Error *error) {
     if (!setup_tokenizer(c, &tokenizer, error) || !launch_place(&place, error)) return EXIT_USAGE;
     signals_open();
     Comm *world = open_world(c, &place);
-    int code = line->dry_run ? EXIT_USAGE : prepare_sets(c, tokenizer, world, error);
+    int code = (line->dry_run ? survey_sets : prepare_sets)(c, tokenizer, world, error);
     world->ops->close(world);
     tokenizer_close(tokenizer);
     return code;

@@ -150,7 +150,10 @@ bool trainer_open(Trainer *t, const CommandLine *line, int *code, Error *error) 
         !session_open(&t->session, &t->config, engine_use_training(&t->config), error))
         return false;
     *code = EXIT_INPUT;
-    if (!open_weights(t, line, code, error)) return false;
+    if (!open_weights(t, line, code, error)) {
+        if (t->data.stopped) *code = EXIT_RETRY;
+        return false;
+    }
     t->peak = peak_flops(t->session.device, t->session.engine.run.dtype);
     return true;
 }
