@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "data/input.h"
+#include "data/json_line.h"
 
 enum { CHUNK = 1 << 20 };
 
@@ -16,7 +17,8 @@ typedef struct {
     const DocumentSink *sink;
     DocumentCounts *counts;
     Input *input;
-    char *buffer;
+    char *buffer, *field; /* field: room for the text of a line of JSON */
+    int64_t field_room;
     int64_t room, first, end, checked; /* bytes behind first that are known to be text */
     int64_t line, position;            /* of the byte at first: lines before it since the start, place in the file */
     int64_t start;                     /* where reading began */
@@ -223,29 +225,26 @@ static const json_t *find_field(const json_t *object, const char *field, Error *
     return value;
 }
 
+static bool pass_text(Reader *r, const char *text, int64_t bytes, Error *error) {
+    if (bytes == 0) {
+        r->counts->skipped++;
+        return true;
+    }
+    return (r->sink->text(r->sink->own, text, bytes, error) && r->sink->end(r->sink->own, error)) ||
+           refused(r, error);
+}
+
 static bool pass_field(Reader *r, const json_t *object, Error *error) {
     Error why;
     const json_t *value = find_field(object, r->what->field, &why);
     if (!value) return bad_line(r, 0, &why, error);
-    if (json_string_length(value) == 0) {
-        r->counts->skipped++;
-        return true;
-    }
-    const char *text = json_string_value(value);
-    if (!r->sink->text(r->sink->own, text, (int64_t)json_string_length(value), error)) return refused(r, error);
-    if (!r->sink->end(r->sink->own, error)) return refused(r, error);
-    return true;
+    return pass_text(r, json_string_value(value), (int64_t)json_string_length(value), error);
 }
 
-static bool pass_line(Reader *r, int64_t end, Error *error) {
+static bool parse_line(Reader *r, const char *text, int64_t bytes, Error *error) {
     json_error_t why;
     Error said;
-    const char *text = r->buffer + r->first;
-    if (blank(text, end - r->first)) {
-        r->counts->skipped++;
-        return true;
-    }
-    json_t *object = json_loadb(text, (size_t)(end - r->first), JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+    json_t *object = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
     if (!object) {
         fail(&said, "not JSON: %s (byte %d of the line)", why.text, why.position);
         return bad_line(r, 0, &said, error);
@@ -253,6 +252,22 @@ static bool pass_line(Reader *r, int64_t end, Error *error) {
     bool ok = pass_field(r, object, error);
     json_decref(object);
     return ok;
+}
+
+static bool pass_line(Reader *r, int64_t end, Error *error) {
+    const char *text = r->buffer + r->first;
+    int64_t bytes = end - r->first, length;
+    if (blank(text, bytes)) {
+        r->counts->skipped++;
+        return true;
+    }
+    if (bytes > r->field_room) {
+        r->field_room = max_i64(bytes, 2 * r->field_room);
+        free(r->field);
+        r->field = must_alloc(r->field_room, 1);
+    }
+    if (json_line_field(text, bytes, r->what->field, r->field, &length)) return pass_text(r, r->field, length, error);
+    return parse_line(r, text, bytes, error);
 }
 
 static bool pass_long_line(Reader *r, Error *error) {
@@ -299,6 +314,7 @@ bool documents_read(const DocumentFile *what, const DocumentSink *sink, Document
     bool ok =
         documents_are_lines(what->file) ? go_to_range(&r, error) && read_lines(&r, error) : read_text(&r, error);
     free(r.buffer);
+    free(r.field);
     input_close(r.input);
     return ok;
 }

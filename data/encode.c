@@ -92,8 +92,8 @@ static bool encode_window(Encoder *x, Error *error) {
 /* Adds at most what fills a window, so that windows do not depend on the pieces that come. */
 static int64_t hold_text(Encoder *x, const char *text, int64_t bytes) {
     int64_t full = max_i64(WINDOW, 2 * x->tried), n = min_i64(bytes, full - x->held);
-    if (x->room < full) {
-        x->room = full;
+    if (x->room < x->held + n) {
+        x->room = min_i64(full, max_i64(2 * x->room, x->held + n));
         x->text = must_realloc(x->text, x->room, 1);
     }
     memcpy(x->text + x->held, text, (size_t)n);

@@ -13,7 +13,7 @@
 
 #include "data/disk.h"
 
-enum { BUFFER_BYTES = 1 << 20 };
+enum { BUFFER_BYTES = 1 << 18 };
 static const uint64_t MAGIC = 0x3230706c6f6f7073; /* "spoolp02" */
 
 /* A growing file that can go back to a mark, as long as the mark is the last one set. */

@@ -12,6 +12,8 @@ Utf8 utf8_next(const char *text, int64_t bytes, int *length) {
     return k == n ? UTF8_WHOLE : k < n && k == bytes ? UTF8_CUT : UTF8_BROKEN;
 }
 
+int utf8_character(const char *text, int64_t left) { return character((const unsigned char *)text, left); }
+
 bool utf8_valid(const char *text, int64_t bytes) {
     const unsigned char *p = (const unsigned char *)text, *end = p + bytes;
     while (p < end) {

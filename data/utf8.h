@@ -9,6 +9,7 @@ Utf8 utf8_next(const char *text, int64_t bytes, int *length);
 #define UTF8_REPLACEMENT "\xef\xbf\xbd"
 
 bool utf8_valid(const char *text, int64_t bytes);    /* no overlong forms, no surrogates, nothing above U+10FFFF */
+int utf8_character(const char *text, int64_t left);  /* bytes of the one that text begins with; 0 = it is none */
 bool utf8_is_space(const char *text, int64_t bytes); /* begins with a character of Unicode's White_Space */
 static inline int utf8_length(unsigned char lead) { return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4; }
 
