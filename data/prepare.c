@@ -17,6 +17,7 @@
 
 #include "data/disk.h"
 #include "data/prepare_own.h"
+#include "data/spool.h"
 #include "launch/agree.h"
 
 enum { WORTH_KEEPING = 1 << 20 }; /* bytes of source */
@@ -69,9 +70,9 @@ static int lock_file(const char *path, int how, Error *error) {
 }
 
 /* One run at a time fills a folder. */
-static int lock_folder(const char *folder, Error *error) {
+static int lock_folder(const char *folder, int how, Error *error) {
     char *path = must_format("%s/.lock", folder);
-    int fd = lock_file(path, LOCK_EX, error);
+    int fd = lock_file(path, how, error);
     free(path);
     return fd;
 }
@@ -141,10 +142,33 @@ static bool make_set(Job *job, Error *error) {
     return ok;
 }
 
+static bool has_parts(const Job *job) {
+    bool found = false;
+    for (int64_t i = 0; !found && i < job->parts.count; i++) {
+        char *records = spool_file(job->making, job->parts.part[i].key, "records");
+        found = disk_exists(records);
+        free(records);
+    }
+    return found;
+}
+
+/* A run that was killed after the set had its name left the parts, unless a run is at work with them. */
+static void remove_left_parts(const Job *job) {
+    Error ignored;
+    if (!disk_exists(job->making) || !has_parts(job)) return;
+    int lock = lock_folder(job->folder, LOCK_EX | LOCK_NB, &ignored);
+    if (lock < 0) return;
+    disk_remove_tree(job->making, &ignored);
+    close(lock);
+}
+
 /* Rank 0 looks whether the set is there, and locks the folder and prepares for making it otherwise. */
 static bool begin(Job *job, int *lock, Error *error) {
-    if ((job->out->cached = disk_exists(job->final))) return true;
-    if (!disk_make_folder(job->folder, error) || (*lock = lock_folder(job->folder, error)) < 0) return false;
+    if ((job->out->cached = disk_exists(job->final))) {
+        remove_left_parts(job);
+        return true;
+    }
+    if (!disk_make_folder(job->folder, error) || (*lock = lock_folder(job->folder, LOCK_EX, error)) < 0) return false;
     job->out->cached = disk_exists(job->final); /* made while we waited */
     return job->out->cached || start_making(job, error);
 }

@@ -194,9 +194,9 @@ static void add_up(Survey *s, Comm *world) {
     s->source = (SourceCounts){.bytes = sums[7], .skipped = sums[8], .bad_lines = sums[9], .too_short = sums[10]};
 }
 
-static bool survey(Job *job, Survey *out, Error *error) {
+static bool survey(Job *job, Survey *out, int64_t most_bytes, Error *error) {
     Surveyor s = {.out = out};
-    int64_t step = max_i64(1, ceil_div(job->parts.bytes, SURVEY_BYTES));
+    int64_t step = max_i64(1, ceil_div(job->parts.bytes, most_bytes));
     out->bytes = job->parts.bytes;
     out->files = job->source.count;
     progress_open(&s.progress, job->e.set->name, NULL, job->world, job->parts.bytes / step / job->world->size, 0);
@@ -211,13 +211,13 @@ static bool survey(Job *job, Survey *out, Error *error) {
     return ok;
 }
 
-bool survey_set(Survey *out, const Config *config, const DataSet *set, const Tokenizer *tokenizer, Comm *world,
-                Error *error) {
+bool survey_set(Survey *out, const Config *config, const DataSet *set, const Tokenizer *tokenizer, int64_t most_bytes,
+                Comm *world, Error *error) {
     Job job = {0};
     Prepared unused;
     *out = (Survey){0};
     bool ok = job_open(&job, &unused, config, set, tokenizer, "", world, error);
-    ok = agree(world, ok, error) && job_agrees(&job, error) && survey(&job, out, error);
+    ok = agree(world, ok, error) && job_agrees(&job, error) && survey(&job, out, most_bytes, error);
     job_close(&job);
     return ok;
 }

@@ -1,6 +1,6 @@
 /* survey.h - what a set would become, without writing anything: `prepare --dry-run`.
  *
- * Memory is bounded: of a source of more than SURVEY_BYTES only parts that are spread evenly over it are read, and
+ * Memory is bounded: of a large source only parts that are spread evenly over it are read, and
  * duplicates are looked for among documents whose hash falls to a share that is halved whenever they are too many. */
 #pragma once
 #include "data/prepare.h"
@@ -21,5 +21,6 @@ typedef struct {
     int64_t row_tokens[SURVEY_ROWS]; /* shown of each; 0 = there is none */
 } Survey;
 
-/* Collective; the same figures on every rank. Not for format tokens. Bad lines are counted, however many. */
-bool survey_set(Survey *, const Config *, const DataSet *, const Tokenizer *, Comm *world, Error *);
+/* Collective; the same figures on every rank. most_bytes: of files that are read, about (SURVEY_BYTES). Not for format tokens. Bad lines are counted, however many. */
+bool survey_set(Survey *, const Config *, const DataSet *, const Tokenizer *, int64_t most_bytes, Comm *world,
+                Error *);

@@ -12,7 +12,10 @@ Utf8 utf8_next(const char *text, int64_t bytes, int *length) {
     return k == n ? UTF8_WHOLE : k < n && k == bytes ? UTF8_CUT : UTF8_BROKEN;
 }
 
-int utf8_character(const char *text, int64_t left) { return character((const unsigned char *)text, left); }
+int utf8_character(const char *text, int64_t left) {
+    int n;
+    return utf8_next(text, left, &n) == UTF8_WHOLE ? n : 0;
+}
 
 bool utf8_valid(const char *text, int64_t bytes) {
     const unsigned char *p = (const unsigned char *)text, *end = p + bytes;
@@ -67,18 +70,11 @@ int64_t utf8_prefix(const char *text, int64_t bytes, bool *cut) {
             i += 8;
             continue;
         }
-        int n = p[i] ? character(p + i, bytes - i) : 0;
-        if (n == 0) break;
+        int n;
+        Utf8 next = p[i] ? utf8_next(text + i, bytes - i, &n) : UTF8_BROKEN;
+        *cut = next == UTF8_CUT;
+        if (next != UTF8_WHOLE) break;
         i += n;
-    }
-    if (i < bytes && p[i] && bytes - i < 4) { /* it may go on: is there a character that begins so? */
-        static const unsigned char rest[][3] = {{0x80, 0x80, 0x80}, {0xbf, 0xbf, 0xbf}};
-        for (int end = 0; end < 2 && !*cut; end++) {
-            unsigned char whole[7];
-            memcpy(whole, p + i, (size_t)(bytes - i));
-            memcpy(whole + (bytes - i), rest[end], 3);
-            *cut = character(whole, bytes - i + 3) > bytes - i;
-        }
     }
     return i;
 }

@@ -153,14 +153,17 @@ static void close_counting(Counting *c) {
 
 bool words_count(Words *w, WordCount *count, const char *const *files, int64_t n, Error *error) {
     Counting c = {.count = count, .threads = omp_get_max_threads()};
-    DocumentSink sink = {&c, take_text, end_document, on_progress};
+    DocumentSink sink = {.own = &c, .text = take_text, .end = end_document, .progress = on_progress};
+    DocumentCounts left_out = {0};
     bool ok = true;
     c.counter = must_alloc(c.threads, sizeof *c.counter);
     for (int t = 0; t < c.threads; t++) {
         words_open(&c.counter[t].words);
         c.counter[t].regex = regex_scratch_open();
     }
-    for (int64_t i = 0; ok && i < n; i++) ok = documents_read(files[i], count->field, &sink, &count->skipped, error);
+    for (int64_t i = 0; ok && i < n; i++)
+        ok = documents_read(&(DocumentFile){.file = files[i], .field = count->field}, &sink, &left_out, error);
+    count->skipped = left_out.skipped;
     ok = ok && count_batch(&c, error);
     for (int t = 0; ok && t < c.threads; t++) words_join(w, &c.counter[t].words);
     close_counting(&c);

@@ -16,8 +16,8 @@ extern const TestCase base_tests[] __attribute__((weak)), kernels_tests[] __attr
     model_tests[] __attribute__((weak)), checkpoint_tests[] __attribute__((weak)), h5_tests[] __attribute__((weak)),
     train_tests[] __attribute__((weak)), log_tests[] __attribute__((weak)), commands_tests[] __attribute__((weak)),
     fuzz_tests[] __attribute__((weak)), eval_tests[] __attribute__((weak)), tokenizer_tests[] __attribute__((weak)),
-    tokenizer_file_tests[] __attribute__((weak)), chat_tests[] __attribute__((weak)),
-    train_tokenizer_tests[] __attribute__((weak));
+    corpora_tests[] __attribute__((weak)), tokenizer_file_tests[] __attribute__((weak)),
+    chat_tests[] __attribute__((weak)), train_tokenizer_tests[] __attribute__((weak));
 
 typedef struct {
     const char *name;
@@ -91,6 +91,7 @@ int main(int argc, char **argv) {
                             {"commands", commands_tests},
                             {"fuzz", fuzz_tests},
                             {"eval", eval_tests},
+                            {"prepare", corpora_tests},
                             {"tokenizer", tokenizer_tests},
                             {"tokenizer file", tokenizer_file_tests},
                             {"train tokenizer", train_tokenizer_tests},

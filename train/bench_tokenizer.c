@@ -52,11 +52,11 @@ static void no_progress(void *own, int64_t bytes) { (void)own, (void)bytes; }
 static bool read_files(Bench *b, const char *path, Error *error) {
     DataSet set = {.name = "bench", .path = (char *)path};
     SourceFiles files;
-    DocumentSink sink = {b, add_piece, end_document, no_progress};
-    int64_t skipped;
+    DocumentSink sink = {.own = b, .text = add_piece, .end = end_document, .progress = no_progress};
+    DocumentCounts left_out = {0};
     bool ok = source_list(&files, &set, NULL, error);
     for (int64_t i = 0; ok && i < files.count; i++)
-        ok = documents_read(files.file[i].path, "text", &sink, &skipped, error);
+        ok = documents_read(&(DocumentFile){.file = files.file[i].path, .field = "text"}, &sink, &left_out, error);
     source_free(&files);
     if (ok && b->bytes == 0) return fail(error, "%s: there is no text", path);
     return ok;

@@ -100,7 +100,7 @@ bool survey_print(const Config *c, const DataSet *set, const Tokenizer *t, Comm 
         return ok && (world->rank > 0 || print_shards(set, t, p.train, error));
     }
     Survey s;
-    if (!survey_set(&s, c, set, t, world, error)) return false;
+    if (!survey_set(&s, c, set, t, SURVEY_BYTES, world, error)) return false;
     if (world->rank == 0) print_survey(&s, set, t);
     return s.source.bad_lines <= set->bad_lines ||
            fail(error, "data.%s: %lld bad lines, where bad_lines allows %lld; the first: %s", set->name,

@@ -1,0 +1,37 @@
+/* test_corpora.h - what the tests of prepare at scale share: made-up sources, and what came out of them. */
+#pragma once
+#include "data/prepare.h"
+#include "tests/test_data.h"
+
+/* A set named "set" of this path; format text, field text, shards as large as they come. */
+DataSet corpus_set(const char *path);
+/* Prepares it with bytes into a folder of the test's, on `ranks` ranks; that it works is checked. */
+Prepared corpus_prepare(DataSet set, const char *out, int ranks);
+bool corpus_try(Prepared *, DataSet set, const char *out, Error *); /* on one */
+/* The text of a side with '|' for eos; malloc'd. */
+char *corpus_text(const char *stem);
+/* Hash over names and bytes of all files in a folder. */
+uint64_t corpus_hash(const char *folder);
+/* `count` lines of JSON: document i is `word` and i, as many times as make up about `bytes`; written plain, or packed as
+ * the name says, in several members or frames. */
+const char *corpus_lines(const char *name, const char *word, int count, int bytes);
+/* Writes text packed as the name says, in pieces of `piece` bytes. */
+const char *corpus_pack(const char *name, const char *text, int64_t bytes, int64_t piece);
+
+/* test_corpora_input.c, test_megatron.c, test_survey.c */
+void packed_equals_plain(void);
+void packed_cut_off(void);
+void packed_damaged(void);
+void lines_by_range(void);
+void json_lines(void);
+void bad_lines_are_counted(void);
+void bad_lines_of_text(void);
+void long_texts(void);
+void megatron_good(void);
+void megatron_parts(void);
+void megatron_broken(void);
+void megatron_ids(void);
+void survey_figures(void);
+void survey_ranks(void);
+void survey_samples(void);
+void render_escapes(void);
