@@ -24,6 +24,11 @@ typedef struct {
     double gradient_scale;           /* of clipping */
 } AdamwRule;
 
+typedef struct {
+    double temperature, top_p; /* temperature 0: the likeliest */
+    int64_t top_k;             /* 0: all */
+} ChoiceRule;
+
 #define KERNEL(name, args) void(*name) args;
 struct Kernels {
 #include "kernels/kernels.def"

@@ -189,6 +189,64 @@ void shape_attention_backward(const Device *device, Tensor dq, Tensor dkv, Tenso
     LIKE(dk_pe, k_pe, same(q));
 }
 
+/* -- attention over latents -- */
+
+LatentDims absorb_queries_dims(Tensor y, Tensor q, Tensor w, int heads) {
+    LatentDims dims = {.latent = tensor_cols(w)};
+    dims.rope = tensor_cols(y) / heads - dims.latent;
+    dims.nope = tensor_cols(q) / heads - dims.rope;
+    dims.value = tensor_rows(w) / heads - dims.nope;
+    return dims;
+}
+
+LatentDims absorb_values_dims(Tensor y, Tensor w, int heads) {
+    LatentDims dims = {.latent = tensor_cols(w), .value = tensor_cols(y) / heads};
+    dims.nope = tensor_rows(w) / heads - dims.value;
+    return dims;
+}
+
+void shape_absorb_queries(const Device *device, Tensor y, Tensor q, Tensor w, int heads) {
+    DEMAND(heads > 0 && tensor_cols(q) % heads == 0 && tensor_cols(y) % heads == 0 && tensor_rows(w) % heads == 0);
+    LatentDims dims = absorb_queries_dims(y, q, w, heads);
+    DEMAND(dims.nope > 0 && dims.rope > 0 && dims.value > 0);
+    LIKE(q, q, FLOATS);
+    LIKE(w, w, same(q));
+    MATRIX(y, tensor_rows(q), heads * (dims.latent + dims.rope), same(q));
+}
+
+void shape_absorb_values(const Device *device, Tensor y, Tensor x, Tensor w, int heads) {
+    DEMAND(heads > 0 && tensor_cols(y) % heads == 0 && tensor_rows(w) % heads == 0);
+    LatentDims dims = absorb_values_dims(y, w, heads);
+    DEMAND(dims.nope > 0 && dims.value > 0);
+    LIKE(w, w, FLOATS);
+    MATRIX(x, tensor_rows(y), heads * dims.latent, same(w));
+    MATRIX(y, tensor_rows(y), heads * dims.value, same(w));
+}
+
+int64_t attention_latent_parts(const Device *device, int64_t n, int heads) {
+    return LATENT_SPLITS * heads * min_i64(n, device->threads * attention_latent_tile(heads));
+}
+
+void shape_attention_latent(const Device *device, Tensor out, Tensor parts, Tensor q, Tensor cache, Tensor range,
+                            int heads) {
+    DEMAND(heads > 0 && tensor_cols(out) % heads == 0);
+    int64_t latent = tensor_cols(out) / heads, rows = attention_latent_parts(device, tensor_rows(q), heads);
+    DEMAND(tensor_cols(cache) > latent);
+    LIKE(cache, cache, FLOATS);
+    MATRIX(q, tensor_rows(q), heads * tensor_cols(cache), same(cache));
+    MATRIX(out, tensor_rows(q), heads * latent, same(cache));
+    MATRIX(range, tensor_rows(q), 2, IDS);
+    MATRIX(parts, rows, latent + 2, stat(cache));
+}
+
+void shape_merge_attention(const Device *device, Tensor sum, Tensor lse, Tensor part, Tensor part_lse) {
+    DEMAND(tensor_cols(lse) > 0 && tensor_cols(sum) % tensor_cols(lse) == 0);
+    LIKE(part, part, FLOATS);
+    LIKE(sum, part, stat(part));
+    MATRIX(lse, tensor_rows(part), tensor_cols(lse), stat(part));
+    LIKE(part_lse, lse, stat(part));
+}
+
 /* -- SwiGLU -- */
 
 void shape_swiglu_forward(const Device *device, Tensor h, Tensor gu) {
@@ -220,6 +278,12 @@ void shape_swiglu_weighted_backward(const Device *device, Tensor dgu, Tensor dwe
 void shape_gather_rows(const Device *device, Tensor y, Tensor x, Tensor index) {
     LIKE(x, x, FLOATS);
     VECTOR(index, tensor_rows(y), IDS);
+    MATRIX(y, tensor_rows(y), tensor_cols(x), FLOATS);
+}
+
+void shape_put_rows(const Device *device, Tensor y, Tensor x, Tensor index) {
+    LIKE(x, x, FLOATS);
+    VECTOR(index, tensor_rows(x), IDS);
     MATRIX(y, tensor_rows(y), tensor_cols(x), FLOATS);
 }
 
@@ -310,6 +374,14 @@ void shape_cross_entropy(const Device *device, Tensor loss, Tensor dlogits, Tens
     if (tensor_none(dlogits)) return;
     LIKE(dlogits, logits, FLOATS);
     VECTOR(weight, tensor_rows(logits), stat(logits));
+}
+
+void shape_choose_tokens(const Device *device, Tensor id, Tensor logits, Tensor draw, ChoiceRule rule) {
+    LIKE(logits, logits, STATS);
+    DEMAND(tensor_cols(logits) > 0);
+    VECTOR(id, tensor_rows(logits), IDS);
+    VECTOR(draw, tensor_rows(logits), 1 << F64);
+    DEMAND(rule.temperature >= 0 && rule.top_p >= 0 && rule.top_k >= 0);
 }
 
 void shape_dot(const Device *device, Tensor out, Tensor a, Tensor b) {

@@ -35,6 +35,22 @@ void shape_attention_forward(const Device *, Tensor out, Tensor lse, Tensor q, T
 void shape_attention_backward(const Device *, Tensor dq, Tensor dkv, Tensor dk_pe, Tensor dout, Tensor out,
                               Tensor lse, Tensor q, Tensor kv, Tensor k_pe, Tensor range, int heads);
 
+/* Widths of heads that look at latents: of w (heads * (nope + value), latent). */
+typedef struct {
+    int64_t nope, rope, value, latent;
+} LatentDims;
+LatentDims absorb_queries_dims(Tensor y, Tensor q, Tensor w, int heads);
+LatentDims absorb_values_dims(Tensor y, Tensor w, int heads);
+void shape_absorb_queries(const Device *, Tensor y, Tensor q, Tensor w, int heads);
+void shape_absorb_values(const Device *, Tensor y, Tensor x, Tensor w, int heads);
+/* Queries that are computed together, at most, when they are of one sequence; pieces that its keys are cut into. */
+enum { LATENT_ROWS = 64, LATENT_SPLITS = 16 };
+static inline int64_t attention_latent_tile(int heads) { return max_i64(LATENT_ROWS / heads, 1); }
+int64_t attention_latent_parts(const Device *, int64_t n, int heads);
+void shape_attention_latent(const Device *, Tensor out, Tensor parts, Tensor q, Tensor cache, Tensor range,
+                            int heads);
+void shape_merge_attention(const Device *, Tensor sum, Tensor lse, Tensor part, Tensor part_lse);
+
 void shape_swiglu_forward(const Device *, Tensor h, Tensor gu);
 void shape_swiglu_backward(const Device *, Tensor dgu, Tensor h, Tensor dh, Tensor gu);
 void shape_swiglu_weighted_forward(const Device *, Tensor h, Tensor gu, Tensor weight);
@@ -42,6 +58,7 @@ void shape_swiglu_weighted_backward(const Device *, Tensor dgu, Tensor dweight, 
                                     Tensor weight);
 
 void shape_gather_rows(const Device *, Tensor y, Tensor x, Tensor index);
+void shape_put_rows(const Device *, Tensor y, Tensor x, Tensor index);
 void shape_gather_sum_rows(const Device *, Tensor y, Tensor x, Tensor index);
 
 void shape_router_forward(const Device *, Tensor score, Tensor expert, Tensor weight, Tensor logits, RouterRule rule);
@@ -55,6 +72,7 @@ void shape_read_experts(const Device *, Tensor expert, int64_t n_experts);
 void shape_embedding_forward(const Device *, Tensor y, Tensor w, Tensor ids);
 void shape_embedding_backward(const Device *, Tensor dw, Tensor dy, Tensor ids);
 void shape_cross_entropy(const Device *, Tensor loss, Tensor dlogits, Tensor logits, Tensor label, Tensor weight);
+void shape_choose_tokens(const Device *, Tensor id, Tensor logits, Tensor draw, ChoiceRule rule);
 void shape_dot(const Device *, Tensor out, Tensor a, Tensor b);
 
 void shape_sum_squares(const Device *, Tensor out, Tensor x);

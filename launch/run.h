@@ -6,7 +6,7 @@
 
 /* Capacities in bytes; what `plan` measures and a real run reserves. */
 typedef struct {
-    int64_t state, acts, scratch, comm, host;
+    int64_t state, acts, scratch, cache, comm, host;
 } ArenaBytes;
 
 /* What a step counts besides the loss; the log reads it. Sums over layers and micro-batches. */
@@ -26,7 +26,7 @@ typedef struct Run {
     Device *device;
     Mesh mesh;
     Dtype dtype; /* of weights and activations: from config; F64 in gradient tests */
-    Arena state, acts, scratch, comm, host;
+    Arena state, acts, scratch, cache, comm, host;
     Stats stats;
     bool training;    /* token dropping and balance losses happen only then */
     bool recomputing; /* a forward that was done before: nothing is counted twice */

@@ -41,6 +41,25 @@ void block_forward(Tensor y, const Block *b, BlockActs *a, Tensor x, const Batch
     arena_rewind(&run->scratch, mark);
 }
 
+void block_decode(Tensor x, const Block *b, Tensor cache, const NewTokens *t, Run *run) {
+    int64_t n = tensor_rows(x), d = tensor_cols(x);
+    int64_t scratch = arena_mark(&run->scratch), acts = arena_mark(&run->acts), host = arena_mark(&run->host);
+    Tensor h = scratch_2d(run, n, d), delta = scratch_2d(run, n, d);
+    Tensor rstd = arena_1d(&run->scratch, run_stat_dtype(run), n);
+    BlockActs a = {0};
+    norm_forward(h, rstd, &b->attention_norm, x, run);
+    mla_decode(delta, &b->mla, cache, h, t, run);
+    run->k->add_rmsnorm_forward(run->device, x, h, rstd, x, delta, b->ffn_norm.p->w, b->ffn_norm.eps);
+    if (b->has_experts)
+        moe_forward(delta, &b->moe, &a.moe, h, NULL, run);
+    else
+        ffn_forward(delta, &b->ffn, &a.ffn, h, run);
+    run->k->add(run->device, x, delta);
+    arena_rewind(&run->scratch, scratch);
+    arena_rewind(&run->acts, acts);
+    arena_rewind(&run->host, host);
+}
+
 void block_backward_input(Tensor dx, const Block *b, BlockActs *a, Tensor dy, const Batch *batch, Run *run) {
     int64_t n = tensor_rows(dx), d = tensor_cols(dx);
     a->dh2 = acts_2d(run, n, d);

@@ -26,5 +26,7 @@ typedef struct {
 /* tokens: of a micro-batch, at most */
 void block_init(Block *, Params *, Run *, const Rope *, int layer, int moe_index, int64_t tokens);
 void block_forward(Tensor y, const Block *, BlockActs *, Tensor x, const Batch *, Run *);
+/* x (N, D) becomes the block's output; the new tokens join the layer's cache. Keeps nothing in run->acts. */
+void block_decode(Tensor x, const Block *, Tensor cache, const NewTokens *, Run *);
 void block_backward_input(Tensor dx, const Block *, BlockActs *, Tensor dy, const Batch *, Run *);
 void block_backward_weight(const Block *, BlockActs *, Run *);

@@ -1,6 +1,9 @@
 #include "model/mla.h"
 
+#include <math.h>
 #include <stdio.h>
+
+#include "kernels/shapes.h"
 
 /* The latent norms are built without an eps in the reference code. */
 static const double LATENT_EPS = 1e-6;
@@ -84,6 +87,101 @@ void mla_forward(Tensor y, const Mla *m, MlaActs *a, Tensor x, const Batch *b, R
                               m->heads, m->scale);
     linear_forward(y, &m->out, a->heads_out, run);
 }
+
+/* -- decoding ------------------------------------------------------------------------------------------ */
+
+enum { EXPANDED_KEYS = 1024 }; /* cached tokens whose keys and values exist at once */
+
+bool mla_expands(const Mla *m, int64_t rows) {
+    int64_t latent = m->kv_b.p->cols, absorbed = 2 * latent + m->rope_dim, expanded = m->nope + m->rope_dim + m->v;
+    return rows * absorbed > rows * expanded + latent * (m->nope + m->v);
+}
+
+/* The latents and shared keys of new tokens take their rows of the cache. */
+static void remember(const Mla *m, Tensor cache, Tensor x, const NewTokens *t, Run *run) {
+    int64_t n = tensor_rows(x), mark = arena_mark(&run->scratch);
+    Tensor latent = scratch_2d(run, n, m->kv_a.p->rows), fresh = scratch_2d(run, n, m->kv_a.p->rows);
+    Tensor rstd = arena_1d(&run->scratch, run_stat_dtype(run), n);
+    linear_forward(latent, &m->kv_a, x, run);
+    norm_forward(latent_part(m, fresh), rstd, &m->kv_norm, latent_part(m, latent), run);
+    run->k->convert(run->device, shared_key(m, fresh), shared_key(m, latent));
+    run->k->rope(run->device, shared_key(m, fresh), m->rope->table, t->position, 1, false);
+    run->k->put_rows(run->device, cache, fresh, t->row);
+    arena_rewind(&run->scratch, mark);
+}
+
+static void attend_absorbed(Tensor y, const Mla *m, Tensor cache, Tensor q, Tensor range, Run *run) {
+    int64_t n = tensor_rows(q), latent = m->kv_b.p->cols, mark = arena_mark(&run->scratch);
+    Tensor absorbed = scratch_2d(run, n, m->heads * tensor_cols(cache)), seen = scratch_2d(run, n, m->heads * latent);
+    Tensor parts =
+        arena_2d(&run->scratch, run_stat_dtype(run), attention_latent_parts(run->device, n, m->heads), latent + 2);
+    run->k->absorb_queries(run->device, absorbed, q, m->kv_b.p->w, m->heads);
+    run->k->attention_latent(run->device, seen, parts, absorbed, cache, range, m->heads, m->scale);
+    run->k->absorb_values(run->device, y, seen, m->kv_b.p->w, m->heads);
+    arena_rewind(&run->scratch, mark);
+}
+
+/* Which of a sequence's tokens from `first` on, `keys` of them, the rows of a piece see. */
+static Tensor range_within(const Piece *p, int64_t first, int64_t keys, Run *run) {
+    int64_t mark = arena_mark(&run->host);
+    int32_t *range = arena_alloc(&run->host, 2 * p->rows * (int64_t)sizeof *range);
+    for (int64_t i = 0; i < p->rows; i++) {
+        range[2 * i] = 0;
+        range[2 * i + 1] = (int32_t)max_i64(min_i64(p->before + i + 1 - first, keys), 0);
+    }
+    Tensor t = arena_2d(&run->scratch, I32, p->rows, 2);
+    run->device->ops->to_device(run->device, t.data, range, tensor_bytes(t));
+    arena_rewind(&run->host, mark);
+    return t;
+}
+
+/* sum and lse take in the sequence's tokens from `first` on; rows: where they lie in the cache. */
+static void attend_keys(Tensor sum, Tensor lse, const Mla *m, Tensor rows, Tensor q, const Piece *p, int64_t first,
+                        Run *run) {
+    int64_t keys = tensor_rows(rows), mark = arena_mark(&run->scratch);
+    Tensor kv = scratch_2d(run, keys, m->kv_b.p->rows), part = scratch_2d(run, p->rows, m->heads * m->v);
+    Tensor part_lse = arena_2d(&run->scratch, lse.dtype, p->rows, m->heads);
+    linear_forward(kv, &m->kv_b, latent_part(m, rows), run);
+    run->k->attention_forward(run->device, part, part_lse, q, kv, shared_key(m, rows),
+                              range_within(p, first, keys, run), m->heads, m->scale);
+    run->k->merge_attention(run->device, sum, lse, part, part_lse);
+    arena_rewind(&run->scratch, mark);
+}
+
+static void attend_expanded(Tensor y, const Mla *m, Tensor cache, Tensor q, const Piece *p, Run *run) {
+    int64_t all = p->before + p->rows, mark = arena_mark(&run->scratch);
+    Tensor sum = arena_2d(&run->scratch, run_stat_dtype(run), p->rows, m->heads * m->v);
+    Tensor lse = arena_2d(&run->scratch, run_stat_dtype(run), p->rows, m->heads);
+    run->k->fill(run->device, sum, 0);
+    run->k->fill(run->device, lse, -INFINITY);
+    for (int64_t first = 0; first < all; first += EXPANDED_KEYS) {
+        Tensor rows = tensor_rows_view(cache, p->first + first, min_i64(EXPANDED_KEYS, all - first));
+        attend_keys(sum, lse, m, rows, q, p, first, run);
+    }
+    run->k->convert(run->device, y, sum);
+    arena_rewind(&run->scratch, mark);
+}
+
+void mla_decode(Tensor y, const Mla *m, Tensor cache, Tensor x, const NewTokens *t, Run *run) {
+    int64_t n = tensor_rows(x), at = 0, i = 0;
+    int64_t acts = arena_mark(&run->acts), scratch = arena_mark(&run->scratch);
+    MlaActs a = {0};
+    Tensor heads_out = scratch_2d(run, n, m->heads * m->v);
+    queries_forward(m, &a, x, run);
+    run->k->rope(run->device, q_rotary(m, a.q), m->rope->table, t->position, m->heads, false);
+    remember(m, cache, x, t, run);
+    for (; i < t->pieces && mla_expands(m, t->piece[i].rows); at += t->piece[i++].rows)
+        attend_expanded(tensor_rows_view(heads_out, at, t->piece[i].rows), m, cache,
+                        tensor_rows_view(a.q, at, t->piece[i].rows), &t->piece[i], run);
+    if (at < n)
+        attend_absorbed(tensor_rows_view(heads_out, at, n - at), m, cache, tensor_rows_view(a.q, at, n - at),
+                        tensor_rows_view(t->range, at, n - at), run);
+    linear_forward(y, &m->out, heads_out, run);
+    arena_rewind(&run->acts, acts);
+    arena_rewind(&run->scratch, scratch);
+}
+
+/* -- backward ------------------------------------------------------------------------------------------ */
 
 static void keys_values_backward(Tensor dx, const Mla *m, MlaActs *a, Run *run) {
     a->dnormed = acts_2d(run, tensor_rows(dx), m->kv_b.p->cols);

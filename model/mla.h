@@ -5,6 +5,7 @@
  * Shapes: N tokens, D hidden, h heads, n / r / d = qk_nope, qk_rope, v head dims, C kv_lora_rank,
  * Q q_lora_rank. MlaActs lie in run->acts, from forward to weight gradient. */
 #pragma once
+#include "model/cache.h"
 #include "model/linear.h"
 #include "model/rope.h"
 
@@ -34,3 +35,9 @@ void mla_init(Mla *, Params *, Run *, const Rope *, int layer);
 void mla_forward(Tensor y, const Mla *, MlaActs *, Tensor x, const Batch *, Run *);
 void mla_backward_input(Tensor dx, const Mla *, MlaActs *, Tensor dy, const Batch *, Run *);
 void mla_backward_weight(const Mla *, MlaActs *, Run *);
+
+/* Whether so many new tokens of one sequence are computed on keys and values expanded from the latents, or with the
+ * weights absorbed into queries and outputs: whichever takes fewer products for a cached token. */
+bool mla_expands(const Mla *, int64_t rows);
+/* Forward of new tokens (N, D): they join the layer's cache and attend to it. Keeps nothing in run->acts. */
+void mla_decode(Tensor y, const Mla *, Tensor cache, Tensor x, const NewTokens *, Run *);

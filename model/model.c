@@ -102,6 +102,11 @@ void model_step(Model *m, ModelActs *a, const Batch *b, Run *run) {
     arena_rewind(&run->scratch, mark);
 }
 
+void model_decode(Tensor x, Model *m, const Cache *cache, const NewTokens *t, Run *run) {
+    run->k->embedding_forward(run->device, x, m->embedding->w, t->ids);
+    for (int l = 0; l < m->layers; l++) block_decode(x, &m->blocks[l], cache_layer(cache, l), t, run);
+}
+
 double model_read_loss(Model *m, Run *run) {
     double sum = 0;
     run->device->ops->to_host(run->device, &sum, m->loss_sum.data, sizeof sum);

@@ -42,6 +42,10 @@ void model_forget(const ModelActs *, Run *); /* gives the memory back without a 
 /* Forward, loss and backward of one micro-batch. */
 void model_step(Model *, ModelActs *, const Batch *, Run *);
 
+/* Forward of new tokens (run->training is false): they join the cache; x (N, D) = the last block's output. Nothing else
+ * is kept. Collective: a rank without tokens takes part. */
+void model_decode(Tensor x, Model *, const Cache *, const NewTokens *, Run *);
+
 /* Host copies, this rank's part: cross-entropy sum; sums of L / alpha of the three balance losses for each layer
  * with experts (3 x moe_layers, times sequences). Both start again from 0. */
 double model_read_loss(Model *, Run *);

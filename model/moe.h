@@ -38,6 +38,7 @@ typedef struct {
 } MoeActs;
 
 void moe_init(Moe *, Params *, Run *, int layer, int index, int64_t tokens);
+/* The batch may be NULL when not training. */
 void moe_forward(Tensor y, const Moe *, MoeActs *, Tensor x, const Batch *, Run *);
 /* Later rounds add their weight gradients here: nothing of them is kept. */
 void moe_backward_input(Tensor dx, const Moe *, MoeActs *, Tensor dy, Run *);

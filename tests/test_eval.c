@@ -45,6 +45,7 @@ void eval_on_ranks(int ranks, int ep, EvalBody body, void *own) {
                           .micro = MICRO,
                           .sequences = MICRO * ranks,
                           .logits_rows = LENGTH,
+                          .cache = {.sequences = 2, .length = LENGTH, .tokens = 2 * LENGTH, .block = LENGTH},
                           .scores = true,
                           .double_precision = true};
     check(engine_plan(&job.plan, &job.config, ranks, job.use, &error), "%s", error.text);

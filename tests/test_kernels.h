@@ -8,7 +8,7 @@ typedef struct {
     void (*run)(Trial *, const int64_t *d);
     int64_t d[12]; /* sizes; what they mean is the function's */
 } KernelCase;
-extern const KernelCase kernel_cases[]; /* ended by {0} */
+extern const KernelCase kernel_cases[], latent_cases[]; /* ended by {0}; the latter: test_kernels_latent.c */
 
 /* test_kernels_gradient.c: every backward row against central differences, ref in F64. */
 void test_gradient_linear(void);
@@ -23,6 +23,12 @@ void test_gradient_cross_entropy(void);
 void test_gradient_router(void);
 void test_gradient_balance(void);
 void test_gather_adjoint(void);
+
+/* test_kernels_latent.c: decoding. */
+void test_absorbed_is_expanded(void);
+void test_latent_alone(void);
+void test_choose_shares(void);
+void test_choose_extremes(void);
 
 /* test_kernels_parity.c: every row on every backend against ref. */
 void test_parity_f32(void);

@@ -17,6 +17,8 @@ static const char *const backends[] = {"cpu"};
 /* Largest difference allowed, relative in L2 and of the worst element to the largest, by dtype. */
 static const double limits[] = {[F64] = 1e-12, [F32] = 1e-5, [BF16] = 1e-2};
 
+static const KernelCase *const tables[] = {kernel_cases, latent_cases};
+
 #define COUNT(table) (sizeof(table) / sizeof *(table))
 
 typedef struct {
@@ -86,8 +88,9 @@ static void parity(Dtype dtype) {
             printf("     skipped: this build has no backend %s\n", backends[b]);
             continue;
         }
-        for (const KernelCase *c = kernel_cases; c->kernel; c++)
-            for (int strided = 0; strided < 2; strided++) try_case(c, ref, device, dtype, strided);
+        for (size_t i = 0; i < COUNT(tables); i++)
+            for (const KernelCase *c = tables[i]; c->kernel; c++)
+                for (int strided = 0; strided < 2; strided++) try_case(c, ref, device, dtype, strided);
         device_close(device);
     }
     device_close(ref);
@@ -104,7 +107,8 @@ void test_parity_covers_every_kernel(void) {
     };
     for (size_t n = 0; n < COUNT(names); n++) {
         bool found = false;
-        for (const KernelCase *c = kernel_cases; c->kernel; c++) found |= !strcmp(c->kernel, names[n]);
+        for (size_t i = 0; i < COUNT(tables); i++)
+            for (const KernelCase *c = tables[i]; c->kernel; c++) found |= !strcmp(c->kernel, names[n]);
         expect(found, "no case for %s", names[n]);
     }
 }
@@ -112,14 +116,16 @@ void test_parity_covers_every_kernel(void) {
 /* Plan memory faults when touched, so a kernel that survives this did not look. */
 void test_plan_counts(void) {
     Device *plan = device_open("plan", "ref");
-    for (const KernelCase *c = kernel_cases; c->kernel; c++) {
-        Result result;
-        plan->work = (Work){0};
-        run_case(c, plan, BF16, false, &result);
-        bool product = strstr(c->kernel, "linear") || strstr(c->kernel, "attention");
-        expect(product || plan->work.flops == 0, "%s: %g flops", c->kernel, plan->work.flops);
-        expect(plan->work.bytes > 0 || !c->d[0], "%s: no bytes", c->kernel);
-        result_free(&result);
-    }
+    for (size_t i = 0; i < COUNT(tables); i++)
+        for (const KernelCase *c = tables[i]; c->kernel; c++) {
+            Result result;
+            plan->work = (Work){0};
+            run_case(c, plan, BF16, false, &result);
+            bool product =
+                strstr(c->kernel, "linear") || strstr(c->kernel, "attention") || strstr(c->kernel, "absorb");
+            expect(product || plan->work.flops == 0, "%s: %g flops", c->kernel, plan->work.flops);
+            expect(plan->work.bytes > 0 || !c->d[0], "%s: no bytes", c->kernel);
+            result_free(&result);
+        }
     device_close(plan);
 }

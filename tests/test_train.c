@@ -1,5 +1,5 @@
 /* test_train.c - the optimizer's way on the fixtures (made with PyTorch in float64), balance losses against theirs,
- * learning rate, batch ramp, clipping and sampling against numbers worked out by hand. */
+ * learning rate, batch ramp and clipping against numbers worked out by hand. */
 #include "tests/test_train.h"
 
 #include <jansson.h>
@@ -13,7 +13,6 @@
 #include "optim/schedule.h"
 #include "tests/trial.h"
 #include "train/load_hf.h"
-#include "train/sample.h"
 
 /* -- a fixture, opened for training ------------------------------------------------------------------ */
 
@@ -361,64 +360,11 @@ static void test_clip(void) {
                clip_factor(rows[i][0], rows[i][1]));
 }
 
-/* -- sampling ------------------------------------------------------------------------------------------ */
-
-/* Probabilities at temperature 1: 0.1 0.4 0.1 0.3 0.1 */
-static const double five[] = {0.1, 0.4, 0.1, 0.3, 0.1};
-
-/* How often each id comes in 20,000 draws. */
-static void draw(double share[5], SampleRule rule) {
-    enum { DRAWS = 20000 };
-    memset(share, 0, 5 * sizeof *share);
-    for (uint64_t i = 0; i < DRAWS; i++) {
-        double logits[5];
-        for (int k = 0; k < 5; k++) logits[k] = log(five[k]) + 7;
-        int32_t id = sample_choose(logits, 5, &rule, i);
-        check(id >= 0 && id < 5, "id %d", id);
-        share[id] += 1.0 / DRAWS;
-    }
-}
-
-static void test_sampling(void) {
-    static const struct {
-        SampleRule rule;
-        double share[5];
-    } rows[] = {
-        {{.temperature = 0, .top_p = 1}, {0, 1, 0, 0, 0}},
-        {{.temperature = 1, .top_p = 1}, {0.1, 0.4, 0.1, 0.3, 0.1}},
-        {{.temperature = 1, .top_p = 1, .top_k = 1}, {0, 1, 0, 0, 0}},
-        {{.temperature = 1, .top_p = 1, .top_k = 2}, {0, 4. / 7, 0, 3. / 7, 0}},
-        {{.temperature = 1, .top_p = 1, .top_k = 3}, {0.125, 0.5, 0, 0.375, 0}}, /* the lowest id of equals */
-        {{.temperature = 1, .top_p = 1, .top_k = 9}, {0.1, 0.4, 0.1, 0.3, 0.1}},
-        {{.temperature = 1, .top_p = 0.3}, {0, 1, 0, 0, 0}},
-        {{.temperature = 1, .top_p = 0.5}, {0, 4. / 7, 0, 3. / 7, 0}},
-        {{.temperature = 1, .top_p = 0.75}, {0.125, 0.5, 0, 0.375, 0}},
-        {{.temperature = 1, .top_p = 0.75, .top_k = 2}, {0, 4. / 7, 0, 3. / 7, 0}},
-        {{.temperature = 0.5, .top_p = 1}, {1. / 28, 16. / 28, 1. / 28, 9. / 28, 1. / 28}},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        double share[5], again[5];
-        SampleRule other = rows[i].rule;
-        other.seed = 9;
-        draw(share, rows[i].rule);
-        for (int k = 0; k < 5; k++)
-            expect(fabs(share[k] - rows[i].share[k]) < 0.015 && (rows[i].share[k] > 0 || share[k] == 0),
-                   "row %d: id %d has share %.4f, %.4f", (int)i, k, share[k], rows[i].share[k]);
-        draw(again, rows[i].rule);
-        expect(!memcmp(share, again, sizeof share), "row %d: the same seed draws otherwise", (int)i);
-        draw(again, other);
-        expect(rows[i].rule.top_k == 1 || rows[i].rule.temperature == 0 || rows[i].rule.top_p == 0.3 ||
-                   memcmp(share, again, sizeof share),
-               "row %d: another seed draws the same", (int)i);
-    }
-}
-
 const TestCase train_tests[] = {{"optimizer on the fixtures", test_trajectory},
                                 {"balance losses of the fixtures", test_balance},
                                 {"learning rate", test_schedule},
                                 {"growing batch", test_ramp},
                                 {"clipping", test_clip},
-                                {"sampling", test_sampling},
                                 {"any layout, every gradient", test_layouts},
                                 {"NaN on any layout", test_nan},
                                 {"plans of many shapes", test_plan_walks},

@@ -126,15 +126,17 @@ static void count_answer(const AnswerBlock *b, const Exam *exam, int i, TaskResu
 }
 
 /* Rank 0 has the replies and tells the others. */
-static void block_ask(AnswerBlock *b, const Exam *exam, TaskResult *r) {
+static bool block_ask(AnswerBlock *b, const Exam *exam, TaskResult *r, Error *error) {
     Comm *world = exam->engine->run.mesh.world;
-    replies(exam, b->prompt, b->count, b->task->config->eval_answer_tokens, b->reply, &r->tokens);
+    int64_t longest = b->task->config->eval_answer_tokens;
+    if (!replies(exam, b->prompt, b->count, longest, b->reply, r, error)) return false;
     for (int i = 0; i < b->count; i++) {
         if (world->rank == 0) count_answer(b, exam, i, r);
         r->cut += b->cut[i] > 0;
     }
     r->items += b->count;
     world->ops->host_broadcast(world, &r->accuracy, sizeof r->accuracy, 0);
+    return true;
 }
 
 static bool run_blocks(AnswerBlock *b, const Exam *exam, TaskResult *r, Error *error) {
@@ -142,7 +144,7 @@ static bool run_blocks(AnswerBlock *b, const Exam *exam, TaskResult *r, Error *e
     while (!(r->stopped = evaluation_stopped(e))) {
         if (!agree(e->run.mesh.world, block_read(b, error), error)) return false;
         if (!b->count) break;
-        block_ask(b, exam, r);
+        if (!block_ask(b, exam, r, error)) return false;
     }
     return true;
 }

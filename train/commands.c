@@ -9,6 +9,7 @@
 #include "configs/config.h"
 #include "configs/keys.h"
 #include "data/tokens.h"
+#include "train/prompts.h"
 
 static bool check_config(const CommandLine *line, Error *error) {
     static Config config;
@@ -53,6 +54,10 @@ static bool check_first_file(const CommandLine *line, Error *error) {
     return check_files(&first, error);
 }
 
+static bool check_generate(const CommandLine *line, Error *error) {
+    return check_first_file(line, error) && prompts_check(line, error);
+}
+
 const Command commands[] = {
     {"prepare", command_prepare, RANKS_MPI, TAKES_KEYS | TAKES_DRY_RUN, 1, 1, "CONFIG",
      "text, JSONL or Megatron ids -> token shards",
@@ -88,10 +93,19 @@ const Command commands[] = {
      "asked. A prompt that does not fit sequence_length loses its beginning, and that is said. (+-) is a standard error.\n"
      "-o writes a line of JSON a question. Texts are prepared in TMPDIR (on several machines: one that all of them see).\n",
      check_first_file},
-    {"generate", command_generate, RANKS_MPI, TAKES_KEYS, 1, 2, "MODEL [PROMPT]", "text from a model",
-     "Continues PROMPT (none: the beginning of a document; after -- it may look like a setting or an option).\n"
-     "Keys: max_new_tokens, temperature (0 = the likeliest token), top_p, top_k, seed.\n",
-     check_first_file},
+    {"generate", command_generate, RANKS_MPI, TAKES_KEYS | TAKES_OUT | TAKES_PROMPTS, 1, 2, "MODEL [PROMPT]",
+     "text from a model",
+     "Continues PROMPT (none: the beginning of a document; after -- it may look like a setting or an option), written while\n"
+     "it grows. Instead of PROMPT:\n"
+     "  --token-ids IDS                   ids in, ids out, the prompt's first; needs no tokenizer\n"
+     "  --prompts FILE                    a prompt a line, or .jsonl with prompt or text; a line of JSON for each, in order:\n"
+     "                                    prompt, text, prompt_tokens, new_tokens, ended (eos, length)\n"
+     "  --prefix TEXT --suffix TEXT       fills the gap between them (models with tokens for that, such as Coder-V2)\n"
+     "-o writes such lines of JSON to OUT for any of them.\n"
+     "Keys: max_new_tokens, temperature (0 = the likeliest token), top_p, top_k, seed, prompts_at_once.\n"
+     "What is chosen follows from seed, the prompt's number in the file and the place in the text: not from the ranks,\n"
+     "nor from the other prompts. Standard error ends with the bytes of the cache and the speed.\n",
+     check_generate},
     {"import", command_import, RANKS_ONE, NEEDS_OUT, 1, 1, "MODEL", "a Hugging Face folder -> a checkpoint",
      "MODEL is a folder as published: config.json, safetensors (one file, or several with an index), tokenizer files.\n"
      "OUT becomes a checkpoint without optimizer state, for init_from, generate, eval, export: the tensors bit for bit in\n"

@@ -8,16 +8,21 @@
 #include "optim/sync.h"
 
 /* Rotary positions that can be asked for: a sequence has no more. */
-static int64_t positions(const EngineUse *u) { return u->sequence_length; }
+static int64_t positions(const EngineUse *u) { return max_i64(u->sequence_length, u->cache.length); }
+/* Rows of a forward, at most. */
+static int64_t tokens(const EngineUse *u) {
+    return max_i64(u->micro * u->sequence_length, max_i64(u->cache.block, u->cache.sequences));
+}
 
 bool engine_open(Engine *e, const Config *c, Device *device, Comm *world, ArenaBytes bytes, EngineUse use,
                  Error *error) {
     *e = (Engine){.use = use};
     if (!run_open(&e->run, c, device, world, bytes, error)) return false;
     if (use.double_precision) e->run.dtype = F64;
-    model_init(&e->model, &e->run, use.micro * use.sequence_length, positions(&use), use.training, use.optimizer);
+    model_init(&e->model, &e->run, tokens(&use), positions(&use), use.training, use.optimizer);
     model_acts_open(&e->acts, &e->model);
-    stepdata_open(&e->data, &e->run, use.sequence_length, use.micro, use.sequences);
+    if (use.sequences) stepdata_open(&e->data, &e->run, use.sequence_length, use.micro, use.sequences);
+    if (use.cache.sequences) decoder_open(&e->decoder, &e->run, &use.cache);
     e->norm_sum = arena_1d(&e->run.state, F64, 1);
     e->logits = arena_2d(&e->run.state, run_stat_dtype(&e->run), use.logits_rows, c->vocab_size);
     if (use.scores) e->scores = arena_1d(&e->run.state, run_stat_dtype(&e->run), use.micro * use.sequence_length);

@@ -3,6 +3,7 @@
  * memory before its first step: plan and run cannot disagree. */
 #pragma once
 #include "model/model.h"
+#include "train/decoder.h"
 #include "train/stepdata.h"
 
 typedef struct { /* what will be asked of an engine */
@@ -10,6 +11,7 @@ typedef struct { /* what will be asked of an engine */
     int64_t sequence_length, micro, sequences; /* of a step: tokens a sequence; sequences a micro-batch and in all */
     int64_t logits_rows;                       /* rows of logits that are read at once; 0 = none */
     bool scores;                               /* engine_score will be called */
+    CacheUse cache;                            /* generate will be called */
     bool saves;                                /* checkpoints will be written */
     bool double_precision;                     /* F64 on backend ref, for gradient tests */
 } EngineUse;
@@ -19,6 +21,7 @@ typedef struct {
     Model model;
     ModelActs acts;
     StepData data;
+    Decoder decoder; /* none without use.cache */
     Tensor norm_sum; /* (1) F64, device */
     Tensor logits;   /* (logits_rows, V) stat, device */
     Tensor scores;   /* (micro * sequence_length) stat, device; none when not asked for */

@@ -4,8 +4,19 @@
 #include "optim/sync.h"
 #include "train/checkpoint.h"
 #include "train/engine.h"
+#include "train/generator.h"
 #include "train/load_hf.h"
 #include "train/task.h"
+
+/* The one prompt of the samples that a training run prints. */
+static void sample_use(const Config *c, EngineUse *use) {
+    int64_t room = SAMPLE_ROOM(strlen(c->sample_prompt)) + c->sample_tokens;
+    int64_t length = min_i64(room, c->max_position_embeddings);
+    if (!c->sample_steps || c->synthetic_data) return;
+    cache_use_more(
+        &use->cache,
+        (CacheUse){.sequences = 1, .length = length, .tokens = length, .block = min_i64(GENERATE_BLOCK, length)});
+}
 
 EngineUse engine_use_training(const Config *c) {
     bool optimizer = strcmp(c->optimizer, "none") != 0;
@@ -15,9 +26,9 @@ EngineUse engine_use_training(const Config *c) {
                      .sequence_length = c->sequence_length,
                      .micro = micro,
                      .sequences = c->global_batch_size,
-                     .saves = optimizer,
-                     .logits_rows = 1};
-    for (int i = 0; i < c->n_eval; i++) task_use(task_kind(c->eval[i].format), &use);
+                     .saves = optimizer};
+    sample_use(c, &use);
+    for (int i = 0; i < c->n_eval; i++) task_use(task_kind(c->eval[i].format), c, &use);
     return use;
 }
 
@@ -76,7 +87,8 @@ bool engine_plan(Plan *plan, const Config *c, int ranks, EngineUse use, Error *e
         plan->workspace = device->workspace_bytes;
         count_state(plan, &e);
         walk_storage(&e);
-        walk_step(plan, &e);
+        if (use.sequences) walk_step(plan, &e);
+        if (use.cache.sequences) decoder_walk(&e.decoder, &e.model, &e.run);
         plan->arenas = run_peaks(&e.run);
         engine_close(&e);
     }
@@ -87,5 +99,5 @@ bool engine_plan(Plan *plan, const Config *c, int ranks, EngineUse use, Error *e
 
 int64_t plan_total(const Plan *p) {
     const ArenaBytes *a = &p->arenas;
-    return a->state + a->acts + a->scratch + a->comm + a->host + p->workspace;
+    return a->state + a->acts + a->scratch + a->cache + a->comm + a->host + p->workspace;
 }

@@ -12,6 +12,7 @@
 #include "launch/signals.h"
 #include "train/commands.h"
 #include "train/log.h"
+#include "train/outfile.h"
 #include "train/session.h"
 #include "train/setup.h"
 #include "train/task.h"
@@ -30,7 +31,7 @@ typedef struct {
     int n_named;
     char folder[PATH_MAX]; /* of shards made here, "" = none */
     const char *out;
-    char items[PATH_MAX]; /* where the lines of -o are written until they are whole */
+    OutFile items;
     Exam exam;
 } Eval;
 
@@ -99,7 +100,7 @@ static EngineUse use_of(const Eval *v, int ranks) {
     int64_t wanted = c->micro_batch_size ? c->micro_batch_size : MICRO_TOKENS / c->sequence_length;
     int64_t micro = max_i64(min_i64(wanted, MICRO_MOST), 1);
     EngineUse use = {.sequence_length = c->sequence_length, .micro = micro, .sequences = micro * ranks};
-    for (int i = 0; i < v->tasks; i++) task_use(v->task[i].kind, &use);
+    for (int i = 0; i < v->tasks; i++) task_use(v->task[i].kind, c, &use);
     return use;
 }
 
@@ -111,12 +112,6 @@ static bool make_folder(Eval *v, Error *error) {
     fail(error, "%s: cannot make this folder for the tokens of the texts; set TMPDIR", v->folder);
     v->folder[0] = 0;
     return false;
-}
-
-static bool open_items(Eval *v, Error *error) {
-    disk_path(v->items, "%s.tmp-%d", v->out, (int)getpid());
-    v->exam.items = fopen(v->items, "we");
-    return v->exam.items || fail(error, "%s: cannot create: %s", v->items, strerror(errno));
 }
 
 static bool is_empty(const Task *task) { return task->held_out && !*task->path; }
@@ -136,7 +131,7 @@ static bool prepare(Eval *v, int *code, Error *error) {
     int64_t failed = EXIT_INPUT;
     for (int i = 0; i < v->tasks; i++) texts |= v->task[i].text.path && !*v->task[i].config->file;
     if (world->rank == 0) {
-        ok = (!texts || make_folder(v, error)) && (!v->out || open_items(v, error));
+        ok = (!texts || make_folder(v, error)) && (!v->out || outfile_open(&v->items, v->out, error));
         if (!ok) failed = EXIT_IO;
         for (int i = 0; ok && i < v->tasks; i++) ok = prepare_task(v, &v->task[i], error);
     }
@@ -196,20 +191,11 @@ static void print_result(const Task *task, const TaskResult *r, const Config *c)
     task_warn(task, r, c);
 }
 
-/* The lines of -o appear when they are all there. */
-static bool close_items(Eval *v, Error *error) {
-    if (!v->exam.items) return true;
-    bool ok = !fflush(v->exam.items) && !ferror(v->exam.items) && !fsync(fileno(v->exam.items));
-    fclose(v->exam.items);
-    v->exam.items = NULL;
-    return (ok || fail(error, "%s: cannot write: %s", v->items, strerror(errno))) &&
-           disk_rename(v->items, v->out, error);
-}
-
 static int run_tasks(Eval *v, Error *error) {
     int code = EXIT_DONE;
     v->exam.engine = &v->session.engine;
     v->exam.tokenizer = v->tokenizer;
+    v->exam.items = v->items.file;
     signals_open(); /* from here on somebody looks at them */
     for (int i = 0; i < v->tasks && code != EXIT_RETRY; i++) {
         TaskResult r;
@@ -221,7 +207,7 @@ static int run_tasks(Eval *v, Error *error) {
     }
     if (code == EXIT_NUMERIC) fail(error, "some of the model's log-likelihoods are not numbers");
     if (code == EXIT_RETRY) fail(error, "stopped by a signal%s", v->out ? "; nothing is written" : "");
-    if (code != EXIT_RETRY && !agree(v->session.world, close_items(v, error), error)) return EXIT_IO;
+    if (code != EXIT_RETRY && !agree(v->session.world, outfile_keep(&v->items, error), error)) return EXIT_IO;
     return code;
 }
 
@@ -234,10 +220,7 @@ static int remove_entry(const char *path, const struct stat *info, int type, str
 
 static void close_all(Eval *v) {
     if (v->folder[0]) nftw(v->folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-    if (v->exam.items) {
-        fclose(v->exam.items);
-        unlink(v->items);
-    }
+    outfile_drop(&v->items);
     session_close(&v->session);
     if (v->tokenizer) tokenizer_close(v->tokenizer);
     for (int i = 0; i < v->n_named; i++) {

@@ -1,60 +1,246 @@
-/* generate.c - `dsv2 generate MODEL PROMPT`: continues a text, forward over the whole context for each token. */
+/* generate.c - `dsv2 generate MODEL ...`: continues prompts. One prompt is written while it grows; several, or with -o,
+ * as lines of JSON. */
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "launch/agree.h"
+#include "launch/signals.h"
 #include "train/commands.h"
-#include "train/sample.h"
+#include "train/log.h"
+#include "train/outfile.h"
+#include "train/prompts.h"
 #include "train/session.h"
 #include "train/setup.h"
 
-static void print_piece(void *own, const char *text, int64_t bytes) {
-    (void)own;
+typedef struct {
+    Config config;
+    Session session;
+    ModelPath model;
+    Tokenizer *tokenizer; /* NULL: ids only */
+    Prompts prompts;
+    const CommandLine *line;
+    OutFile out;
+    /* of each prompt, where answers are collected */
+    int32_t **ids;
+    int64_t *made, told; /* told: lines that were written, in order of the prompts */
+    DecodeStream *stream;
+    PromptEnd *end;
+    bool *ended;
+    int64_t nan, stopped;
+} Generate;
+
+static bool gives_ids(const Generate *g) { return g->line->token_ids != NULL; }
+static bool writes_lines(const Generate *g) { return g->prompts.lines || g->line->out; }
+
+/* -- a prompt that is written while it grows -------------------------------------------------------------- */
+
+static void print_text(const char *text, int64_t bytes) {
     fwrite(text, 1, (size_t)bytes, stdout);
     fflush(stdout);
 }
 
-static bool generate(Session *s, const Tokenizer *t, const char *prompt, Error *error) {
-    const Config *c = s->config;
-    int32_t *ids;
-    int64_t n;
-    if (!sample_prompt(t, prompt, &ids, &n, error)) return false;
-    SampleRule rule = {.temperature = c->temperature,
-                       .top_p = c->top_p,
-                       .top_k = c->top_k,
-                       .seed = (uint64_t)c->seed,
-                       .new_tokens = c->max_new_tokens,
-                       .eos = tokenizer_eos(t)};
-    if (base_rank == 0) print_piece(NULL, prompt, (int64_t)strlen(prompt));
-    sample_text(&s->engine, t, ids, n, rule, print_piece, NULL);
-    if (base_rank == 0) print_piece(NULL, "\n", 1);
-    free(ids);
+static void print_begin(const Generate *g) {
+    const Prompt *p = &g->prompts.prompt[0];
+    for (int64_t i = 0; gives_ids(g) && i < p->n; i++) printf("%s%d", i ? " " : "", p->ids[i]);
+    if (!gives_ids(g)) print_text(g->prompts.text[0], (int64_t)strlen(g->prompts.text[0]));
+}
+
+static bool print_token(void *own, int64_t prompt, int32_t id) {
+    Generate *g = own;
+    (void)prompt;
+    if (gives_ids(g)) {
+        printf(" %d", id);
+        return !fflush(stdout);
+    }
+    char *piece = must_alloc(tokenizer_max_bytes(g->tokenizer) + 3, 1);
+    print_text(piece, tokenizer_decode_next(g->tokenizer, &g->stream[0], piece, id));
+    free(piece);
+    return !ferror(stdout);
+}
+
+static void note_end(Generate *g, int64_t prompt, PromptEnd end) {
+    g->end[prompt] = end;
+    g->ended[prompt] = true;
+    g->nan += end == ENDED_NAN;
+    g->stopped += end == ENDED_STOPPED;
+}
+
+static void print_end(void *own, int64_t prompt, PromptEnd end) {
+    Generate *g = own;
+    char rest[8];
+    if (!gives_ids(g)) print_text(rest, tokenizer_flush(&g->stream[0], rest));
+    if (g->line->suffix) print_text(g->line->suffix, (int64_t)strlen(g->line->suffix));
+    print_text("\n", 1);
+    note_end(g, prompt, end);
+}
+
+/* -- lines of JSON ---------------------------------------------------------------------------------------- */
+
+static bool collect_token(void *own, int64_t prompt, int32_t id) {
+    Generate *g = own;
+    if (!g->ids[prompt]) g->ids[prompt] = must_alloc(g->config.max_new_tokens, sizeof **g->ids);
+    g->ids[prompt][g->made[prompt]++] = id;
     return true;
 }
 
-static bool run(Session *s, Config *c, Tokenizer **t, const CommandLine *line, Error *error) {
-    ModelPath model;
+static json_t *ids_json(const int32_t *ids, int64_t n) {
+    json_t *list = json_array();
+    for (int64_t i = 0; i < n; i++) json_array_append_new(list, json_integer(ids[i]));
+    return list;
+}
+
+static json_t *text_json(const Generate *g, int64_t i) {
+    DecodeStream stream = {.n = 0};
+    char *text = must_alloc((g->made[i] + 1) * (tokenizer_max_bytes(g->tokenizer) + 3), 1);
+    int64_t n = 0;
+    for (int64_t k = 0; k < g->made[i]; k++)
+        n += tokenizer_decode_next(g->tokenizer, &stream, text + n, g->ids[i][k]);
+    n += tokenizer_flush(&stream, text + n);
+    json_t *json = json_stringn(text, (size_t)n);
+    free(text);
+    return json;
+}
+
+static void write_line(Generate *g, int64_t i) {
+    static const char *const names[] = {
+        [ENDED_EOS] = "eos", [ENDED_LENGTH] = "length", [ENDED_STOPPED] = "stopped", [ENDED_NAN] = "nan"};
+    FILE *to = g->out.file ? g->out.file : stdout;
+    const Prompt *p = &g->prompts.prompt[i];
+    json_t *object = json_object();
+    if (gives_ids(g)) {
+        json_object_set_new(object, "prompt_ids", ids_json(p->ids, p->n));
+        json_object_set_new(object, "ids", ids_json(g->ids[i], g->made[i]));
+    } else if (g->line->prefix) {
+        json_object_set_new(object, "prefix", json_string(g->line->prefix));
+        json_object_set_new(object, "suffix", json_string(g->line->suffix));
+        json_object_set_new(object, "text", text_json(g, i));
+    } else {
+        json_object_set_new(object, "prompt", json_string(g->prompts.text[i]));
+        json_object_set_new(object, "text", text_json(g, i));
+    }
+    json_object_set_new(object, "prompt_tokens", json_integer(p->n));
+    json_object_set_new(object, "new_tokens", json_integer(g->made[i]));
+    json_object_set_new(object, "ended", json_string(names[g->end[i]]));
+    json_dumpf(object, to, JSON_COMPACT);
+    putc('\n', to); /* errors show when the file is closed */
+    fflush(to);
+    json_decref(object);
+    free(g->ids[i]);
+    g->ids[i] = NULL;
+}
+
+static void collect_end(void *own, int64_t prompt, PromptEnd end) {
+    Generate *g = own;
+    note_end(g, prompt, end);
+    for (; g->told < g->prompts.count && g->ended[g->told]; g->told++) write_line(g, g->told);
+}
+
+/* -- the command ------------------------------------------------------------------------------------------ */
+
+/* A folder without a tokenizer can be tried by ids. */
+static bool open_tokenizer(Generate *g, Error *error) {
+    bool none = gives_ids(g) && !strcmp(config_origin(&g->config, "tokenizer"), "default");
+    return none || setup_tokenizer(&g->config, &g->tokenizer, error);
+}
+
+static bool configure(Generate *g, Error *error) {
+    const CommandLine *line = g->line;
     char *warnings = NULL;
-    bool ok = model_find(line->input[0], &model, error) &&
-              model_config(c, &model, line->override, line->n_override, line->ranks, &warnings, error) &&
-              setup_tokenizer(c, t, error);
+    bool ok = model_find(line->input[0], &g->model, error) &&
+              model_config(&g->config, &g->model, line->override, line->n_override, line->ranks, &warnings, error) &&
+              open_tokenizer(g, error);
     if (ok && warnings && base_rank == 0) fprintf(stderr, "%s", warnings);
     free(warnings);
-    EngineUse use = {.sequence_length = c->sequence_length, .micro = 1, .sequences = 1, .logits_rows = 1};
-    if (!ok || !session_open(s, c, use, error) || !session_load(s, &model, NULL, error)) return false;
-    return generate(s, *t, line->n_input > 1 ? line->input[1] : "", error);
+    return ok && prompts_read(&g->prompts, line, &g->config, g->tokenizer, error);
+}
+
+static bool fits(const Generate *g, Error *error) {
+    const Config *c = &g->config;
+    for (int64_t i = 0; i < g->prompts.count; i++)
+        if (!generate_fits(c, &g->prompts.prompt[i], i, c->max_new_tokens, error)) return false;
+    return true;
+}
+
+static bool open_session(Generate *g, Error *error) {
+    const Config *c = &g->config;
+    EngineUse use = {.cache = generate_use(g->prompts.prompt, g->prompts.count, c->max_new_tokens, c->prompts_at_once,
+                                           g->line->ranks)};
+    if (!session_open(&g->session, c, use, error) || !session_load(&g->session, &g->model, NULL, error)) return false;
+    bool mine = base_rank || !g->line->out || outfile_open(&g->out, g->line->out, error);
+    return agree(g->session.world, mine, error);
+}
+
+static void open_answers(Generate *g) {
+    int64_t n = g->prompts.count;
+    g->ids = must_alloc(n, sizeof *g->ids);
+    g->made = must_alloc(n, sizeof *g->made);
+    g->end = must_alloc(n, sizeof *g->end);
+    g->ended = must_alloc(n, sizeof *g->ended);
+    g->stream = must_alloc(1, sizeof *g->stream);
+}
+
+static double rate(int64_t tokens, double seconds) { return seconds > 0 ? (double)tokens / seconds : 0; }
+
+static void print_report(const GenerateReport *r) {
+    char each[32], all[32];
+    fprintf(stderr,
+            "cache %s bytes a token, %s in all; %lld prompt tokens, %.1f tokens/s; %lld new tokens, %.1f tokens/s\n",
+            format_commas(each, r->cache_bytes_per_token), format_commas(all, r->cache_bytes),
+            (long long)r->prompt_tokens, rate(r->prompt_tokens, r->prefill_seconds), (long long)r->new_tokens,
+            rate(r->decoded_tokens, r->decode_seconds));
+}
+
+static int finish(Generate *g, Error *error) {
+    int64_t counts[2] = {g->nan, g->stopped};
+    comm_reduce_i64(g->session.world, counts, 2, REDUCE_SUM);
+    if (counts[1]) {
+        fail(error, "stopped by a signal%s", g->line->out ? "; nothing is written" : "");
+        return EXIT_RETRY;
+    }
+    if (!agree(g->session.world, outfile_keep(&g->out, error), error)) return EXIT_IO;
+    if (!counts[0]) return EXIT_DONE;
+    fail(error, "the model's logits are not numbers");
+    return EXIT_NUMERIC;
+}
+
+static int run(Generate *g, Error *error) {
+    GenerateSink growing = {g, print_token, print_end}, lines = {g, collect_token, collect_end};
+    GenerateReport report;
+    if (!configure(g, error) || !fits(g, error) || !open_session(g, error)) return EXIT_INPUT;
+    SampleRule rule = sample_rule(&g->config);
+    open_answers(g);
+    signals_open(); /* from here on somebody looks at them */
+    if (base_rank == 0 && !writes_lines(g)) print_begin(g);
+    int64_t limit = g->tokenizer ? tokenizer_size(g->tokenizer) : g->config.vocab_size;
+    if (!generate(&g->session.engine, g->prompts.prompt, g->prompts.count, &rule, limit,
+                  writes_lines(g) ? &lines : &growing, &report, error))
+        return EXIT_INPUT;
+    if (base_rank == 0) print_report(&report);
+    return finish(g, error);
+}
+
+static void close_all(Generate *g) {
+    outfile_drop(&g->out);
+    session_close(&g->session);
+    if (g->tokenizer) tokenizer_close(g->tokenizer);
+    for (int64_t i = 0; g->ids && i < g->prompts.count; i++) free(g->ids[i]);
+    free(g->ids);
+    free(g->made);
+    free(g->end);
+    free(g->ended);
+    free(g->stream);
+    prompts_free(&g->prompts);
+    config_free(&g->config);
 }
 
 int command_generate(const CommandLine *line) {
-    Session s = {0};
-    Config c = {0};
-    Tokenizer *t = NULL;
+    static Generate g;
     Error error = {0};
-    bool ok = run(&s, &c, &t, line, &error);
-    if (!ok && base_rank == 0) fprintf(stderr, "dsv2: %s\n", error.text);
-    session_close(&s);
-    if (t) tokenizer_close(t);
-    config_free(&c);
-    return ok ? EXIT_DONE : EXIT_INPUT;
+    g.line = line;
+    int code = run(&g, &error);
+    if (code != EXIT_DONE && base_rank == 0) fprintf(stderr, "dsv2: %s\n", error.text);
+    close_all(&g);
+    return code;
 }

@@ -2,7 +2,8 @@
  *
  * A prompt is read in blocks, then one token of every unfinished prompt is computed at a time. The cache holds the
  * normalised latent and the rotated shared key: kv_lora_rank + qk_rope_head_dim values a token and layer. Prompts are
- * shared out over the ranks; a prompt that has ended leaves the batch, so the others do not pay for it. */
+ * shared out over the ranks; one that has ended leaves the batch, so the others do not pay for it, and its room is
+ * the next one's. */
 #pragma once
 #include "train/engine.h"
 #include "train/sample.h"
@@ -12,9 +13,10 @@ typedef struct {
     int64_t n; /* at least 1 */
 } Prompt;
 
-typedef enum { ENDED_EOS, ENDED_LENGTH, ENDED_STOPPED } PromptEnd; /* stopped: by the sink or by a signal */
+/* stopped: by the sink or by a signal; nan: the model's logits were no numbers */
+typedef enum { ENDED_EOS, ENDED_LENGTH, ENDED_STOPPED, ENDED_NAN } PromptEnd;
 
-/* Called on rank 0, for each prompt in order of its tokens. token: false stops that prompt. */
+/* Called on rank 0, for each prompt in order of its tokens; eos is not among them. token: false stops that prompt. */
 typedef struct {
     void *own;
     bool (*token)(void *own, int64_t prompt, int32_t id);
@@ -23,13 +25,23 @@ typedef struct {
 
 typedef struct {
     int64_t cache_bytes_per_token, cache_bytes; /* of all layers; of this rank's cache as allocated */
-    int64_t prompt_tokens, new_tokens;          /* all ranks */
+    int64_t prompt_tokens, new_tokens;          /* computed, all ranks */
+    int64_t decoded_tokens;                     /* new tokens but each prompt's first, which comes with reading it */
     double prefill_seconds, decode_seconds;
 } GenerateReport;
 
-/* Collective; every rank has the same prompts. The engine was opened with use.cache_sequences and use.cache_length;
- * more prompts than there is room for wait their turn. A prompt that with rule.new_tokens does not fit cache_length
- * is an error. `limit`: ids from here on are never chosen (the tokenizer's size; padding rows of the embedding are
- * above it). The result does not depend on the ranks or on which other prompts are in the batch. */
+enum { GENERATE_BLOCK = 512 }; /* prompt tokens that are computed at once, where nobody asks for less */
+
+/* What an engine needs for these prompts: use.cache. at_once: prompts that are continued at the same time, all ranks
+ * together, at most. */
+CacheUse generate_use(const Prompt *, int64_t count, int64_t new_tokens, int64_t at_once, int ranks);
+
+/* Whether prompt `number` (from 0) and its answer are within the model's positions; else a sentence. */
+bool generate_fits(const Config *, const Prompt *, int64_t number, int64_t new_tokens, Error *);
+
+/* Collective; every rank has the same prompts. More of them than use.cache has room for wait their turn. A prompt that
+ * with rule.new_tokens does not fit use.cache.length or the model's positions is an error. `limit`: ids from here on are
+ * never chosen (the tokenizer's size; padding rows of the embedding are above it). What is chosen depends on the prompt,
+ * its number and the rule, neither on the ranks nor on which other prompts are in the batch (but for rounding). */
 bool generate(Engine *, const Prompt *, int64_t count, const SampleRule *, int64_t limit, const GenerateSink *,
               GenerateReport *, Error *);

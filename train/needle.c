@@ -68,11 +68,12 @@ static bool is_found(const Needles *s, const NeedleSet *set, int64_t i) {
 }
 
 /* Rank 0 has the replies and tells the others. */
-static void ask(const Needles *s, NeedleSet *set, int64_t found[HAYSTACK_DEPTHS], int64_t *tokens) {
+static bool ask(const Needles *s, NeedleSet *set, int64_t found[HAYSTACK_DEPTHS], TaskResult *r, Error *error) {
     Comm *world = s->exam->engine->run.mesh.world;
-    replies(s->exam, set->prompt, set->count, HAYSTACK_ANSWER, set->reply, tokens);
+    if (!replies(s->exam, set->prompt, set->count, HAYSTACK_ANSWER, set->reply, r, error)) return false;
     for (int64_t i = 0; i < set->count && world->rank == 0; i++) found[i % HAYSTACK_DEPTHS] += is_found(s, set, i);
     world->ops->host_broadcast(world, found, HAYSTACK_DEPTHS * (int64_t)sizeof *found, 0);
+    return true;
 }
 
 /* The lengths that have room for hay, the shortest first. */
@@ -83,19 +84,21 @@ static int choose_lengths(const Haystack *h, int64_t longest, int64_t length[NEE
     return count;
 }
 
-static void run_lengths(const Needles *s, TaskResult *result) {
+static bool run_lengths(const Needles *s, TaskResult *result, Error *error) {
     NeedleTable *t = &result->needle;
     int64_t right = 0;
+    bool ok = true;
     t->each = s->task->config->eval_needles;
     t->lengths = choose_lengths(&s->hay, s->config->sequence_length, t->length);
-    for (int l = 0; l < t->lengths && !(result->stopped = evaluation_stopped(s->exam->engine)); l++) {
+    for (int l = 0; ok && l < t->lengths && !(result->stopped = evaluation_stopped(s->exam->engine)); l++) {
         NeedleSet set = set_open(s, t->length[l]);
-        ask(s, &set, t->found[l], &result->tokens);
+        ok = ask(s, &set, t->found[l], result, error);
         result->items += set.count;
         for (int d = 0; d < HAYSTACK_DEPTHS; d++) right += t->found[l][d];
         set_close(&set);
     }
     result->accuracy = (double)right / (double)max_i64(result->items, 1);
+    return ok;
 }
 
 /* -- the task --------------------------------------------------------------------------------------- */
@@ -121,7 +124,7 @@ bool needle_run(const Task *task, const Exam *exam, TaskResult *r, Error *error)
     Needles s = {.task = task, .exam = exam, .config = exam->engine->run.config};
     watchdog_section("eval", 600);
     bool ok = agree(exam->engine->run.mesh.world, open_hay(&s, exam->tokenizer, error), error);
-    if (ok) run_lengths(&s, r);
+    ok = ok && run_lengths(&s, r, error);
     haystack_close(&s.hay);
     r->seconds = clock_seconds() - begin;
     return ok;

@@ -25,6 +25,7 @@ static void print_memory(const Plan *p) {
     print_bytes("  optimizer", p->optimizer);
     print_bytes("acts", a->acts);
     print_bytes("scratch", a->scratch);
+    if (a->cache) print_bytes("cache", a->cache);
     print_bytes("comm", a->comm);
     print_bytes("host", a->host);
     print_bytes("workspace of kernels", p->workspace);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "train/evaluate.h"
+#include "train/reply.h"
 
 double task_error(double p, int64_t n) { return n ? sqrt(p * (1 - p) / (double)n) : 0; }
 
@@ -63,9 +64,9 @@ bool task_run(const Task *task, const Exam *exam, TaskResult *r, Error *error) {
     return kinds[task->kind].run(task, exam, r, error);
 }
 
-void task_use(TaskKind kind, EngineUse *use) {
+void task_use(TaskKind kind, const Config *c, EngineUse *use) {
     use->scores |= kinds[kind].scores;
-    if (kinds[kind].generates) use->logits_rows = max_i64(use->logits_rows, 1);
+    if (kinds[kind].generates) reply_use(c, use);
 }
 
 TaskKind task_kind(const char *format) {

@@ -60,7 +60,7 @@ bool task_prepare(Task *, const Tokenizer *, const char *folder, Error *);
 /* Reads all of what a task asks, so that a mistake is told before anything is computed. One process does it. */
 bool task_check(const Task *, const Config *, const Tokenizer *, Error *);
 /* What an engine must be able to do for tasks of a kind, added to `use`. */
-void task_use(TaskKind, EngineUse *use);
+void task_use(TaskKind, const Config *, EngineUse *use);
 TaskKind task_kind(const char *format); /* of an evaluation in a config */
 /* Collective; the same result on every rank. */
 bool task_run(const Task *, const Exam *, TaskResult *, Error *);

@@ -9,7 +9,7 @@
 #include "launch/watchdog.h"
 #include "optim/schedule.h"
 #include "launch/agree.h"
-#include "train/sample.h"
+#include "train/generator.h"
 #include "train/trainer.h"
 
 enum { FAILED_SAVES_MOST = 3 };
@@ -137,37 +137,39 @@ static bool evaluate_tasks(Trainer *t, Error *error) {
 }
 
 typedef struct {
+    const Tokenizer *tokenizer;
     char *text;
-    size_t used, capacity;
+    size_t used;
 } Text;
 
-static void collect(void *own, const char *piece, int64_t bytes) {
+static bool collect(void *own, int64_t prompt, int32_t id) {
     Text *t = own;
-    if (t->used + (size_t)bytes >= t->capacity) return;
-    memcpy(t->text + t->used, piece, (size_t)bytes);
-    t->text[t->used += (size_t)bytes] = 0;
+    (void)prompt;
+    t->used += (size_t)tokenizer_decode(t->tokenizer, t->text + t->used, &id, 1);
+    return true;
 }
 
-static void print_sample(Trainer *t) {
+/* Ends where the model's positions do. */
+static bool print_sample(Trainer *t, Error *error) {
     const Config *c = &t->config;
     const Tokenizer *tokenizer = t->data.tokenizer;
-    int64_t n, room = (int64_t)strlen(c->sample_prompt) + c->sample_tokens * tokenizer_max_bytes(tokenizer) + 1;
+    size_t used = strlen(c->sample_prompt);
+    Prompt prompt;
     int32_t *ids;
-    Error error;
-    check(sample_prompt(tokenizer, c->sample_prompt, &ids, &n, &error), "%s", error.text); /* trainer_open tried it */
-    Text text = {must_alloc(room, 1), 0, (size_t)room};
-    collect(&text, c->sample_prompt, (int64_t)strlen(c->sample_prompt));
-    SampleRule rule = {.temperature = c->temperature,
-                       .top_p = c->top_p,
-                       .top_k = c->top_k,
-                       .seed = (uint64_t)c->seed,
-                       .new_tokens = c->sample_tokens,
-                       .eos = tokenizer_eos(tokenizer)};
-    watchdog_section("sample", 600);
-    sample_text(&t->session.engine, tokenizer, ids, n, rule, collect, &text);
-    log_sample(t->log, t->progress.step, text.text);
+    if (!sample_prompt(c, tokenizer, c->sample_prompt, &ids, &prompt.n, error)) return false;
+    SampleRule rule = sample_rule(c);
+    rule.new_tokens = min_i64(c->sample_tokens, c->max_position_embeddings - prompt.n);
+    prompt.ids = ids;
+    Text text = {tokenizer, must_alloc((int64_t)used + rule.new_tokens * tokenizer_max_bytes(tokenizer) + 1, 1),
+                 used};
+    memcpy(text.text, c->sample_prompt, used);
+    GenerateSink sink = {.own = &text, .token = collect};
+    GenerateReport report;
+    bool ok = generate(&t->session.engine, &prompt, 1, &rule, tokenizer_size(tokenizer), &sink, &report, error);
+    if (ok) log_sample(t->log, t->progress.step, text.text);
     free(text.text);
     free(ids);
+    return ok;
 }
 
 /* Looks whether the save behind training has ended. A failed one is told and tried again at the next occasion;
@@ -218,7 +220,8 @@ static bool between_steps(Trainer *t, bool last, Error *error) {
     int64_t step = t->progress.step;
     if (!poll_save(t, false, error)) return false;
     if ((every(c->eval_steps, step) || last) && !evaluate_tasks(t, error)) return false;
-    if ((every(c->sample_steps, step) || (last && c->sample_steps)) && !c->synthetic_data) print_sample(t);
+    bool sample = (every(c->sample_steps, step) || (last && c->sample_steps)) && !c->synthetic_data;
+    if (sample && !print_sample(t, error)) return false;
     if (!every(c->save_steps, step) && !last) return true;
     if (!save(t, error) || (last && !poll_save(t, true, error))) return false;
     return !last || last_save_held(t, error);

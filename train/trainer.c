@@ -18,10 +18,13 @@ static bool check_sample_prompt(const Trainer *t, Error *error) {
     int64_t n;
     Error why;
     if (!t->config.sample_steps || t->config.synthetic_data) return true;
-    if (!sample_prompt(t->data.tokenizer, t->config.sample_prompt, &ids, &n, &why))
+    if (!sample_prompt(&t->config, t->data.tokenizer, t->config.sample_prompt, &ids, &n, &why))
         return fail(error, "sample_prompt: %s", why.text);
     free(ids);
-    return true;
+    return n < t->config.max_position_embeddings ||
+           fail(error,
+                "sample_prompt has %lld tokens, which leaves no room in max_position_embeddings %lld; shorten it",
+                (long long)n, (long long)t->config.max_position_embeddings);
 }
 
 static bool load_config(Trainer *t, const CommandLine *line, Error *error) {

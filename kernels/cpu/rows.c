@@ -36,6 +36,21 @@ void cpu_gather_rows(Device *device, Tensor y, Tensor x, Tensor index) {
     for (int64_t i = 0; i < tensor_rows(y); i++) copy_row(y, i, x, index_at(index, 0, i, tensor_rows(x)));
 }
 
+void cpu_put_rows(Device *device, Tensor y, Tensor x, Tensor index) {
+    shape_put_rows(device, y, x, index);
+    if (cpu_leaves(x) || cpu_leaves(y)) {
+        ref_put_rows(device, y, x, index);
+        return;
+    }
+    index = tensor_flat(index);
+#pragma omp parallel for num_threads(device->threads) schedule(static)
+    for (int64_t i = 0; i < tensor_rows(x); i++) {
+        int64_t row = index_at(index, 0, i, tensor_rows(y));
+        check(row >= 0, "row %lld", (long long)row);
+        copy_row(y, row, x, i);
+    }
+}
+
 static void sum_rows(Tensor y, int64_t i, Tensor x, Tensor index, bool accumulate) {
     float buffer[PIECE], sum[PIECE];
     for (int64_t col = 0; col < tensor_cols(y); col += PIECE) {

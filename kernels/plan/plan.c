@@ -142,6 +142,32 @@ void plan_attention_backward(Device *device, Tensor dq, Tensor dkv, Tensor dk_pe
     COUNT(attention_flops(q, kv, k_pe, heads, 3, 2), dq, dkv, dk_pe, dout, out, lse, q, kv, k_pe, range);
 }
 
+void plan_absorb_queries(Device *device, Tensor y, Tensor q, Tensor w, int heads) {
+    shape_absorb_queries(device, y, q, w, heads);
+    LatentDims dims = absorb_queries_dims(y, q, w, heads);
+    COUNT(heads * product(tensor_rows(q), dims.nope, dims.latent), y, q, w);
+}
+
+void plan_absorb_values(Device *device, Tensor y, Tensor x, Tensor w, int heads) {
+    shape_absorb_values(device, y, x, w, heads);
+    LatentDims dims = absorb_values_dims(y, w, heads);
+    COUNT(heads * product(tensor_rows(y), dims.value, dims.latent), y, x, w);
+}
+
+/* As if all queries saw the whole cache once. */
+void plan_attention_latent(Device *device, Tensor out, Tensor parts, Tensor q, Tensor cache, Tensor range, int heads,
+                           double scale) {
+    (void)scale;
+    shape_attention_latent(device, out, parts, q, cache, range, heads);
+    int64_t latent = tensor_cols(out) / heads;
+    COUNT(product(tensor_rows(q), tensor_rows(cache), heads * (tensor_cols(cache) + latent)), out, q, cache, range);
+}
+
+void plan_merge_attention(Device *device, Tensor sum, Tensor lse, Tensor part, Tensor part_lse) {
+    shape_merge_attention(device, sum, lse, part, part_lse);
+    COUNT(0, sum, lse, part, part_lse);
+}
+
 void plan_swiglu_forward(Device *device, Tensor h, Tensor gu) {
     shape_swiglu_forward(device, h, gu);
     COUNT(0, h, gu);
@@ -166,6 +192,11 @@ void plan_swiglu_weighted_backward(Device *device, Tensor dgu, Tensor dweight, T
 void plan_gather_rows(Device *device, Tensor y, Tensor x, Tensor index) {
     shape_gather_rows(device, y, x, index);
     COUNT(0, y, x, index);
+}
+
+void plan_put_rows(Device *device, Tensor y, Tensor x, Tensor index) {
+    shape_put_rows(device, y, x, index);
+    COUNT(0, x, x, index);
 }
 
 void plan_gather_sum_rows(Device *device, Tensor y, Tensor x, Tensor index, bool accumulate) {
@@ -216,6 +247,11 @@ void plan_embedding_backward(Device *device, Tensor dw, Tensor dy, Tensor ids) {
 void plan_cross_entropy(Device *device, Tensor loss, Tensor dlogits, Tensor logits, Tensor label, Tensor weight) {
     shape_cross_entropy(device, loss, dlogits, logits, label, weight);
     COUNT(0, loss, dlogits, logits, label, weight);
+}
+
+void plan_choose_tokens(Device *device, Tensor id, Tensor logits, Tensor draw, ChoiceRule rule) {
+    shape_choose_tokens(device, id, logits, draw, rule);
+    COUNT(0, id, logits, draw);
 }
 
 void plan_dot(Device *device, Tensor out, Tensor a, Tensor b) {

@@ -15,6 +15,15 @@ void ref_gather_rows(Device *device, Tensor y, Tensor x, Tensor index) {
     }
 }
 
+void ref_put_rows(Device *device, Tensor y, Tensor x, Tensor index) {
+    shape_put_rows(device, y, x, index);
+    for (int64_t i = 0; i < tensor_rows(x); i++) {
+        int64_t row = index_at(index, 0, i, tensor_rows(y));
+        check(row >= 0, "row %lld", (long long)row);
+        for (int64_t c = 0; c < tensor_cols(x); c++) put(y, row, c, get(x, i, c));
+    }
+}
+
 void ref_gather_sum_rows(Device *device, Tensor y, Tensor x, Tensor index, bool accumulate) {
     shape_gather_sum_rows(device, y, x, index);
     for (int64_t i = 0; i < tensor_rows(y); i++)

@@ -1,0 +1,16 @@
+/* outfile.h - what -o names: written beside its place, and there only when all of it is. */
+#pragma once
+#include <limits.h>
+#include <stdio.h>
+
+#include "kernels/base.h"
+
+typedef struct {
+    FILE *file; /* NULL when none is open */
+    char path[PATH_MAX], made[PATH_MAX];
+} OutFile;
+
+bool outfile_open(OutFile *, const char *path, Error *);
+/* Fine when none is open. */
+bool outfile_keep(OutFile *, Error *);
+void outfile_drop(OutFile *);
