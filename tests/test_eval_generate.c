@@ -32,7 +32,7 @@ void eval_reply_json(void) {
         const char *reply, *text;
     } cases[] = {{"", ""}, {"a\xff", "a\xef\xbf\xbd"}, {"\xc3", "\xef\xbf\xbd"}, {"\xe2\x82\xac", "\xe2\x82\xac"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        json_t *json = reply_json(cases[i].reply);
+        json_t *json = reply_json(cases[i].reply, (int64_t)strlen(cases[i].reply));
         expect(!strcmp(json_string_value(json), cases[i].text), "case %zu: %s", i, json_string_value(json));
         json_decref(json);
     }

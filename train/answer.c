@@ -122,7 +122,7 @@ static void count_answer(const AnswerBlock *b, const Exam *exam, int i, TaskResu
     if (exam->items)
         task_item(exam, json_pack("{s:s, s:I, s:s, s:s, s:o, s:b}", "set", b->task->name, "line", (json_int_t)q->line,
                                   "question", q->question, "answer", q->choice[0], "generated",
-                                  reply_json(b->reply[i]), "right", right));
+                                  reply_json(b->reply[i], (int64_t)strlen(b->reply[i])), "right", right));
 }
 
 /* Rank 0 has the replies and tells the others. */

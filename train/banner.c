@@ -43,12 +43,13 @@ void banner_memory(const Plan *p) {
     const double gib = 0x1p30;
     const ArenaBytes *a = &p->arenas;
     int64_t other = a->state - p->weights - p->gradients - p->optimizer;
-    log_line("memory",
-             "GiB/rank: weights %.3f grads %.3f adam %.3f other %.3f acts %.3f scratch %.3f exchange %.3f host "
-             "%.3f = %.3f",
-             (double)p->weights / gib, (double)p->gradients / gib, (double)p->optimizer / gib, (double)other / gib,
-             (double)a->acts / gib, (double)(a->scratch + p->workspace) / gib, (double)a->comm / gib,
-             (double)a->host / gib, (double)plan_total(p) / gib);
+    log_line(
+        "memory",
+        "GiB/rank: weights %.3f grads %.3f adam %.3f other %.3f acts %.3f scratch %.3f cache %.3f exchange %.3f host "
+        "%.3f = %.3f",
+        (double)p->weights / gib, (double)p->gradients / gib, (double)p->optimizer / gib, (double)other / gib,
+        (double)a->acts / gib, (double)(a->scratch + p->workspace) / gib, (double)a->cache / gib,
+        (double)a->comm / gib, (double)a->host / gib, (double)plan_total(p) / gib);
 }
 
 static void print_disk(const Trainer *t) {

@@ -11,6 +11,7 @@
 #include "train/log.h"
 #include "train/outfile.h"
 #include "train/prompts.h"
+#include "train/reply.h"
 #include "train/session.h"
 #include "train/setup.h"
 
@@ -92,16 +93,13 @@ static json_t *ids_json(const int32_t *ids, int64_t n) {
 }
 
 static json_t *text_json(const Generate *g, int64_t i) {
-    DecodeStream stream = {.n = 0};
-    char *text = must_alloc((g->made[i] + 1) * (tokenizer_max_bytes(g->tokenizer) + 3), 1);
-    int64_t n = 0;
-    for (int64_t k = 0; k < g->made[i]; k++)
-        n += tokenizer_decode_next(g->tokenizer, &stream, text + n, g->ids[i][k]);
-    n += tokenizer_flush(&stream, text + n);
-    json_t *json = json_stringn(text, (size_t)n);
+    char *text = must_alloc(g->made[i] * tokenizer_max_bytes(g->tokenizer) + 1, 1);
+    json_t *json = reply_json(text, tokenizer_decode(g->tokenizer, text, g->ids[i], g->made[i]));
     free(text);
     return json;
 }
+
+static json_t *given_json(const char *text) { return reply_json(text, (int64_t)strlen(text)); }
 
 static void write_line(Generate *g, int64_t i) {
     static const char *const names[] = {
@@ -113,11 +111,11 @@ static void write_line(Generate *g, int64_t i) {
         json_object_set_new(object, "prompt_ids", ids_json(p->ids, p->n));
         json_object_set_new(object, "ids", ids_json(g->ids[i], g->made[i]));
     } else if (g->line->prefix) {
-        json_object_set_new(object, "prefix", json_string(g->line->prefix));
-        json_object_set_new(object, "suffix", json_string(g->line->suffix));
+        json_object_set_new(object, "prefix", given_json(g->line->prefix));
+        json_object_set_new(object, "suffix", given_json(g->line->suffix));
         json_object_set_new(object, "text", text_json(g, i));
     } else {
-        json_object_set_new(object, "prompt", json_string(g->prompts.text[i]));
+        json_object_set_new(object, "prompt", given_json(g->prompts.text[i]));
         json_object_set_new(object, "text", text_json(g, i));
     }
     json_object_set_new(object, "prompt_tokens", json_integer(p->n));

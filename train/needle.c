@@ -63,7 +63,7 @@ static bool is_found(const Needles *s, const NeedleSet *set, int64_t i) {
         task_item(s->exam,
                   json_pack("{s:s, s:I, s:i, s:s, s:o, s:b}", "set", s->task->name, "tokens", (json_int_t)set->length,
                             "depth", (int)(i % HAYSTACK_DEPTHS) * 100 / (HAYSTACK_DEPTHS - 1), "answer", number,
-                            "generated", reply_json(set->reply[i]), "right", found));
+                            "generated", reply_json(set->reply[i], (int64_t)strlen(set->reply[i])), "right", found));
     return found;
 }
 

@@ -118,6 +118,8 @@ static void print_plan(const Plan *p, const Config *c, int ranks) {
            format_commas(activated, p->activated));
     printf("layout %d ranks, ep %lld, %s, micro-batch %lld x %lld tokens, recompute %s\n", ranks, (long long)c->ep,
            c->dtype, (long long)c->micro_batch_size, (long long)c->sequence_length, c->recompute);
+    printf("cache  %s bytes a token when it generates: %lld values a layer\n",
+           format_commas(total, cache_bytes_per_token(c)), (long long)(c->kv_lora_rank + c->qk_rope_head_dim));
     print_memory(p);
     print_work(p, c, ranks);
     print_fit(p, c, ranks);

@@ -58,9 +58,9 @@ int64_t reply_cut(const Config *c, int64_t n, int64_t new_tokens) {
     return max_i64(n + new_tokens - c->sequence_length, 0);
 }
 
-json_t *reply_json(const char *reply) {
+json_t *reply_json(const char *reply, int64_t left) {
     static const char unknown[] = "\xef\xbf\xbd";
-    int64_t left = (int64_t)strlen(reply), n = 0;
+    int64_t n = 0;
     char *text = must_alloc(3 * left + 1, 1);
     while (left > 0) {
         bool cut;

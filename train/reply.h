@@ -10,5 +10,5 @@ bool replies(const Exam *, const Prompt *, int64_t count, int64_t new_tokens, ch
 void reply_use(const Config *, EngineUse *);
 /* A prompt that leaves room for new_tokens: `ids` from the returned place on. */
 int64_t reply_cut(const Config *, int64_t n, int64_t new_tokens);
-/* For a line of JSON: bytes that are no UTF-8 become U+FFFD. */
-json_t *reply_json(const char *reply);
+/* For a line of JSON: NUL and bytes that are no UTF-8 become U+FFFD. */
+json_t *reply_json(const char *reply, int64_t bytes);
