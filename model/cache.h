@@ -22,12 +22,12 @@ typedef struct {
     int64_t rows;   /* how many */
     int64_t first;  /* row of the cache where the sequence begins */
     int64_t before; /* its tokens in front of them, which are in the cache */
-} Piece;
+} TokenSpan;
 
 /* What one forward computes. Pieces lie behind each other; those for which mla_expands holds come first. */
 typedef struct {
     Tensor ids, position, row; /* (N) I32 device: tokens, rotary positions, rows of the cache that they take */
     Tensor range;              /* (N, 2) I32 device: rows of the cache that they see, their own included */
-    const Piece *piece;        /* host */
+    const TokenSpan *piece;    /* host */
     int64_t pieces;
 } NewTokens;

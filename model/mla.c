@@ -122,7 +122,7 @@ static void attend_absorbed(Tensor y, const Mla *m, Tensor cache, Tensor q, Tens
 }
 
 /* Which of a sequence's tokens from `first` on, `keys` of them, the rows of a piece see. */
-static Tensor range_within(const Piece *p, int64_t first, int64_t keys, Run *run) {
+static Tensor range_within(const TokenSpan *p, int64_t first, int64_t keys, Run *run) {
     int64_t mark = arena_mark(&run->host);
     int32_t *range = arena_alloc(&run->host, 2 * p->rows * (int64_t)sizeof *range);
     for (int64_t i = 0; i < p->rows; i++) {
@@ -136,8 +136,8 @@ static Tensor range_within(const Piece *p, int64_t first, int64_t keys, Run *run
 }
 
 /* sum and lse take in the sequence's tokens from `first` on; rows: where they lie in the cache. */
-static void attend_keys(Tensor sum, Tensor lse, const Mla *m, Tensor rows, Tensor q, const Piece *p, int64_t first,
-                        Run *run) {
+static void attend_keys(Tensor sum, Tensor lse, const Mla *m, Tensor rows, Tensor q, const TokenSpan *p,
+                        int64_t first, Run *run) {
     int64_t keys = tensor_rows(rows), mark = arena_mark(&run->scratch);
     Tensor kv = scratch_2d(run, keys, m->kv_b.p->rows), part = scratch_2d(run, p->rows, m->heads * m->v);
     Tensor part_lse = arena_2d(&run->scratch, lse.dtype, p->rows, m->heads);
@@ -148,7 +148,7 @@ static void attend_keys(Tensor sum, Tensor lse, const Mla *m, Tensor rows, Tenso
     arena_rewind(&run->scratch, mark);
 }
 
-static void attend_expanded(Tensor y, const Mla *m, Tensor cache, Tensor q, const Piece *p, Run *run) {
+static void attend_expanded(Tensor y, const Mla *m, Tensor cache, Tensor q, const TokenSpan *p, Run *run) {
     int64_t all = p->before + p->rows, mark = arena_mark(&run->scratch);
     Tensor sum = arena_2d(&run->scratch, run_stat_dtype(run), p->rows, m->heads * m->v);
     Tensor lse = arena_2d(&run->scratch, run_stat_dtype(run), p->rows, m->heads);

@@ -144,7 +144,7 @@ static void block_logits(Engine *e, const int32_t *ids, int64_t n, int64_t block
                        .position = tensor_1d(position, I32, rows),
                        .row = tensor_1d(row, I32, rows),
                        .range = tensor_2d(range, I32, rows, 2),
-                       .piece = &(Piece){rows, first, at},
+                       .piece = &(TokenSpan){rows, first, at},
                        .pieces = 1};
         Tensor x = arena_2d(&run->scratch, run->dtype, rows, e->model.embedding->cols);
         Tensor y = arena_2d(&run->scratch, F32, rows, VOCAB);

@@ -45,7 +45,7 @@ void decoder_add(Decoder *d, const int32_t *ids, int64_t n, int64_t first, int64
     check(first >= 0 && first + before + n <= d->cache.tokens && before + n <= d->use.length,
           "tokens %lld to %lld of a sequence at row %lld of a cache of %lld", (long long)before,
           (long long)(before + n), (long long)first, (long long)d->cache.tokens);
-    d->piece[d->pieces++] = (Piece){.rows = n, .first = first, .before = before};
+    d->piece[d->pieces++] = (TokenSpan){.rows = n, .first = first, .before = before};
     for (int64_t i = 0; i < n; i++, d->rows++) {
         d->ids[d->rows] = ids[i];
         d->position[d->rows] = (int32_t)(before + i);
@@ -102,7 +102,7 @@ static void walk(Decoder *d, Model *m, int64_t rows, int64_t each, Run *run) {
     decoder_begin(d);
     for (int64_t left = rows; left > 0; left -= each) {
         int64_t n = min_i64(each, left), room = min_i64(d->use.length, d->cache.tokens);
-        d->piece[d->pieces++] = (Piece){.rows = n, .before = max_i64(room - n, 0)};
+        d->piece[d->pieces++] = (TokenSpan){.rows = n, .before = max_i64(room - n, 0)};
         d->rows += n;
         if (d->wanted < d->use.sequences) d->last[d->wanted] = 0, d->draw[d->wanted++] = 0;
     }

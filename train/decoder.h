@@ -21,7 +21,7 @@ typedef struct {
     int64_t rows, pieces, wanted;          /* of the forward in the making */
     int64_t most;                          /* rows of a forward: max(block, sequences) */
     int32_t *ids, *position, *row, *range; /* (most), range (most, 2); host */
-    Piece *piece;                          /* (most) */
+    TokenSpan *piece;                      /* (most) */
     int32_t *last, *chosen;                /* (sequences) row whose next token is wanted; that token */
     double *draw;                          /* (sequences) */
     Tensor d_ids, d_position, d_row, d_range, d_last, d_chosen, d_draw;

@@ -56,7 +56,7 @@ static bool print_token(void *own, int64_t prompt, int32_t id) {
         return !fflush(stdout);
     }
     char *piece = must_alloc(tokenizer_max_bytes(g->tokenizer) + 3, 1);
-    print_text(piece, tokenizer_decode_next(g->tokenizer, &g->stream[0], piece, id));
+    print_text(piece, tokenizer_stream_next(g->tokenizer, &g->stream[0], piece, id));
     free(piece);
     return !ferror(stdout);
 }
@@ -71,7 +71,7 @@ static void note_end(Generate *g, int64_t prompt, PromptEnd end) {
 static void print_end(void *own, int64_t prompt, PromptEnd end) {
     Generate *g = own;
     char rest[8];
-    if (!gives_ids(g)) print_text(rest, tokenizer_flush(&g->stream[0], rest));
+    if (!gives_ids(g)) print_text(rest, tokenizer_stream_end(&g->stream[0], rest));
     if (g->line->suffix) print_text(g->line->suffix, (int64_t)strlen(g->line->suffix));
     print_text("\n", 1);
     note_end(g, prompt, end);
