@@ -30,7 +30,7 @@ static const struct {
     {"model.topk_method", "group_limited_greedy", "greedy"},
     {"model.scoring_func", "softmax", "softmax"},
     {"model.norm_topk_prob", "false", "false"},
-    {"model.routed_scaling_factor", "16.0", "1.0"},
+    {"model.routed_scaling_factor", "16", "1"},
     {"model.aux_loss_alpha", "0.001", "0.001"},
     {"model.seq_aux", "true", "true"},
     {"model.rope_theta", "10000", "10000"},

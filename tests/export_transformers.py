@@ -65,7 +65,7 @@ def check(folder):
 
 def check_tokenizer(folder):
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    text = "Hello world, 你好 2024\n"
+    text = "Hello world, 你好 2024 ½\n"
     mine = subprocess.run([os.path.join(ROOT, os.environ.get("BUILD", "build"), "dsv2"), "tokenize", folder], text=True,
                           input='{"text": "%s"}\n' % text.replace("\n", "\\n"), capture_output=True)
     theirs = tokenizer.encode(text, add_special_tokens=False)

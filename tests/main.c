@@ -18,7 +18,7 @@ extern const TestCase base_tests[] __attribute__((weak)), kernels_tests[] __attr
     fuzz_tests[] __attribute__((weak)), eval_tests[] __attribute__((weak)), tokenizer_tests[] __attribute__((weak)),
     corpora_tests[] __attribute__((weak)), tokenizer_file_tests[] __attribute__((weak)),
     chat_tests[] __attribute__((weak)), generate_tests[] __attribute__((weak)),
-    train_tokenizer_tests[] __attribute__((weak));
+    train_tokenizer_tests[] __attribute__((weak)), import_tests[] __attribute__((weak));
 
 typedef struct {
     const char *name;
@@ -97,7 +97,8 @@ int main(int argc, char **argv) {
                             {"tokenizer file", tokenizer_file_tests},
                             {"train tokenizer", train_tokenizer_tests},
                             {"chat", chat_tests},
-                            {"generate", generate_tests}};
+                            {"generate", generate_tests},
+                            {"import", import_tests}};
     int counts[2] = {0};
     for (size_t s = 0; s < sizeof suites / sizeof *suites; s++) {
         if (!suites[s].tests && wanted(suites[s].name, argc - 1, argv + 1)) {

@@ -49,7 +49,10 @@ static bool read_model(Export *e, const CommandLine *line, Error *error) {
     e->tensors = weights_tensors(e->weights);
     /* what came from elsewhere and was not trained goes on as it came, its dtype in config.json too */
     bool own_dtype = dtype_said(e) || weights_trained(e->weights);
-    return publish_companions(&e->companions, &e->config, e->model.path, own_dtype ? e->config.dtype : NULL, error);
+    if (!publish_companions(&e->companions, &e->config, e->model.path, own_dtype ? e->config.dtype : NULL, error))
+        return false;
+    if (weights_trained(e->weights) && !strcmp(e->config.tokenizer, "bytes")) publish_bytes(&e->companions);
+    return true;
 }
 
 /* In the order of the model; a tensor beyond the limit has a file of its own. */

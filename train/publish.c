@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "data/disk.h"
-#include "data/tokenizer.h"
+#include "data/tokenizer_bytes.h"
 
 const char *publish_dtype(const char *dtype) {
     static const char *const names[][2] = {{"bf16", "bfloat16"}, {"fp32", "float32"}, {"fp16", "float16"}};
@@ -66,4 +66,12 @@ bool publish_companions(Companions *c, const Config *config, const char *folder,
     if (!take_tokenizer(c, config->tokenizer, error) || !put_config(c, config, dtype, error)) return false;
     if (born_here) put_generation_config(c, config);
     return true;
+}
+
+void publish_bytes(Companions *c) {
+    char *tokenizer = tokenizer_bytes_json(), *config = tokenizer_bytes_config();
+    companions_put(c, "tokenizer.json", tokenizer, (int64_t)strlen(tokenizer));
+    companions_put(c, "tokenizer_config.json", config, (int64_t)strlen(config));
+    free(tokenizer);
+    free(config);
 }

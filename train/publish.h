@@ -9,3 +9,5 @@
 bool publish_companions(Companions *, const Config *c, const char *folder, const char *dtype, Error *);
 /* "bf16" -> "bfloat16": as config.json has it. */
 const char *publish_dtype(const char *dtype);
+/* The byte tokenizer as tokenizer.json and tokenizer_config.json, for a model that was trained with it. */
+void publish_bytes(Companions *);
