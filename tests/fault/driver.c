@@ -147,8 +147,12 @@ static void save(Job *j, const char *folder, int64_t step) {
     Error error = {""};
     int64_t mark = arena_mark(&j->run.host);
     Checkpointer *c = checkpoint_open(folder, &j->params, &j->run, &error);
+    Companions files = {0};
+    companions_put(&files, "config.json", config_text, (int64_t)strlen(config_text));
+    if (c) checkpoint_take_along(c, &files);
     bool ok = c && save_step(j, c, step, &error);
     checkpoint_close(c);
+    companions_free(&files);
     arena_rewind(&j->run.host, mark);
     say(j, ok ? "saved" : "failed: ", ok ? step : -1, error.text);
 }

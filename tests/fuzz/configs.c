@@ -6,8 +6,17 @@
 #include "configs/config.h"
 #include "tests/fuzz/fuzz.h"
 
+/* Any model can be written as a config.json, which config_to_hf reads back itself. */
+static void write_anew(const Config *c) {
+    Error error = {""};
+    char *text = config_to_hf(c, NULL, "bfloat16", &error);
+    check(text, "%s", error.text);
+    free(text);
+}
+
 static void look_at(Config *c) {
     static Config again;
+    if (c->vocab_size) write_anew(c);
     Error error = {""};
     char *dump = config_dump(c, false), *with_origins = config_dump(c, true);
     check(config_parse_dump(&again, with_origins, &error), "the dump is not read back: %s", error.text);
@@ -41,15 +50,12 @@ bool fuzz_config(const uint8_t *data, int64_t bytes) {
     return fuzz_verdict(ok, &error);
 }
 
-/* What a config.json says can be written: unchanged where nothing has changed, and anew. */
+/* What a config.json says stays as it came where nothing has changed. */
 static void write_back(const Config *c, const char *source) {
     Error error = {""};
     char *same = config_to_hf(c, source, NULL, &error);
     check(same && !strcmp(same, source), "config.json does not stay as it came: %s", same ? same : error.text);
-    char *anew = config_to_hf(c, NULL, "bfloat16", &error);
-    check(anew, "%s", error.text);
     free(same);
-    free(anew);
 }
 
 bool fuzz_hf_config(const uint8_t *data, int64_t bytes) {
