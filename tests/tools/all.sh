@@ -29,7 +29,7 @@ count "$BUILD/tests/run" ${word:+"$word"}
 for script in tests/*.sh; do
     [[ -e $script && $script == *"$word"* ]] && count bash "$script"
 done
-for script in tests/ranks.py tests/resume.py tests/hostile.py tests/eval.py tests/import.py; do
+for script in tests/ranks.py tests/resume.py tests/hostile.py tests/eval.py tests/import.py tests/prepare.py; do
     [[ $script == *"$word"* ]] && count python3 "$script"
 done
 echo "$passed passed, $failed failed"
