@@ -66,6 +66,7 @@ static void name_places(Job *job, const char *folder) {
 bool job_open(Job *job, Prepared *out, const Config *config, const DataSet *set, const Tokenizer *tokenizer,
               const char *folder, Comm *world, Error *error) {
     *job = (Job){.out = out, .world = world, .e = {.set = set, .tokenizer = tokenizer}};
+    job->has_keys = set >= config->data && set < config->data + config->n_data;
     job->e.source = &job->source;
     job->e.parts = &job->parts;
     bool ok = choose_ids(&job->e, config, error) && list_files(job, config->file, error);

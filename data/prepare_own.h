@@ -8,6 +8,7 @@
 typedef struct {
     Prepared *out;
     Comm *world;
+    bool has_keys; /* the set stands in the config, under data */
     Encoding e;
     SourceFiles source;
     Parts parts;

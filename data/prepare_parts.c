@@ -13,11 +13,15 @@
 #include "launch/agree.h"
 #include "launch/signals.h"
 
+static const double LOOK_EVERY = 0.5; /* seconds */
+
 typedef struct {
     Job *job;
     Progress progress;
     uint8_t *found; /* of each part: it was there when this run began */
     char *stop;
+    double looked; /* when this rank last looked whether another one failed */
+    bool other_failed;
 } PartWork;
 
 /* -- one part --------------------------------------------------------------------------------------------- */
@@ -27,10 +31,19 @@ typedef struct {
     PartWork *work;
 } Sink;
 
+/* Now and then a rank in the middle of a part, which may be a file of any size, looks whether it is still wanted. */
+static bool others_failed(PartWork *w) {
+    double now = clock_seconds();
+    if (now - w->looked < LOOK_EVERY) return false;
+    w->looked = now;
+    return w->other_failed = disk_exists(w->stop);
+}
+
 /* Between two pieces of text a wish to stop is heard. */
 static bool on_put(void *own, const int32_t *ids, int64_t n, Error *error) {
     Sink *s = own;
     if (signals_pending()) return fail(error, "stopped by a signal; the same command goes on from here");
+    if (others_failed(s->work)) return fail(error, "another rank failed");
     return s->spool.put(s->spool.own, ids, n, error);
 }
 
@@ -54,7 +67,7 @@ static bool make_part(PartWork *w, const Part *part, Spool *spool, Error *error)
         return spool_finish(spool, &counts, error);
     spool_abandon(spool);
     Error why = *error;
-    if (counts.counts.bad_lines)
+    if (counts.counts.bad_lines && w->job->has_keys)
         fail(error, "%s (data.%s.bad_lines, now %lld, says how many such lines may be left out)", why.text,
              w->job->e.set->name, (long long)w->job->e.set->bad_lines);
     return false;
@@ -98,6 +111,7 @@ static bool work_on(PartWork *w, Error *error) {
             ok = check_part(w, i, error);
     }
     free(order);
+    if (w->other_failed) return true; /* that one has the message */
     Error ignored;
     if (!ok) disk_write_file(w->stop, "", 0, &ignored);
     return ok;

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools"))
 from runs import ENV, ROOT, Rows, command, dsv2  # noqa: E402
@@ -29,6 +30,13 @@ global_batch_size: 1
 steps: 1
 """
 
+
+def packed(data, times=1):
+    """As gzip; the whole is never in memory, because what a child is said to take includes its parent's peak."""
+    to = zlib.compressobj(1, zlib.DEFLATED, 31)
+    return b"".join(to.compress(data) for _ in range(times)) + to.flush()
+
+
 MANY_BYTES = [b"a" * 1_000_000] * 100
 
 # name of the file, its bytes (or pieces of them), the line that is named
@@ -45,6 +53,9 @@ TEXTS = [
     ("array.jsonl", b'["text"]\n', 1),
     ("no-field.jsonl", b'{"txt":"a"}\n', 1),
     ("twice.jsonl", b'{"text":"a","text":"b"}\n', 1),
+    ("bomb.jsonl.gz", packed(b" " * 1_000_000, 300), 1),
+    ("bomb.txt.gz", packed(bytes(1_000_000), 100), 1),
+    ("overlong.jsonl.gz", packed(b'{"text":"good"}\n{"text":"b\xc0\xafd"}\n'), 2),
     ("nul.txt", b"one\ntwo\x00\n", 2),
     ("latin1.txt", b"caf\xe9 au lait", 1),
     ("binary.txt", bytes(range(256)) * 4000, 1),
@@ -56,6 +67,8 @@ TAKEN = [
     ("no-newline.jsonl", b'{"text":"a"}\n{"text":"b"}'),
     ("crlf.jsonl", b'\xef\xbb\xbf{"text":"a"}\r\n\r\n{"text":"b"}\r\n'),
     ("deep.jsonl", b'{"text":"a","x":' + b'{"a":' * 1900 + b"1" + b"}" * 1900 + b"}\n"),
+    ("packed.txt.gz", packed(b"In the beginning\n" * 10_000, 100)),
+    ("members.jsonl.gz", packed(b'{"text":"a"}\n') * 1000),
     ("many-keys.jsonl", json.dumps({"text": "a", **{"k%d" % i: i for i in range(100000)}}).encode()),
 ]
 CONFIGS = [
@@ -117,6 +130,20 @@ def texts(rows, cwd):
         judge(rows, name, ["prepare", "a.yaml", "data.text.path=" + name], cwd, 0, "")
     left = [name for name in os.listdir(os.path.join(cwd, "run/data")) if name.startswith(".making")]
     rows.row(not left, "nothing half-made is left", str(left))
+
+
+def packed_files(rows, cwd):
+    """Streams that are cut off, damaged, or not what their names say."""
+    good = packed(b'{"text":"In the beginning"}\n' * 1000)
+    files = [("cut.jsonl.gz", good[:-9]), ("half.jsonl.gz", good[:20]), ("flip.jsonl.gz", good[:-6] + b"x" + good[-5:]),
+             ("empty.jsonl.gz", b""), ("tail.jsonl.gz", good + b"tail"), ("plain.jsonl.gz", b'{"text":"a"}\n'),
+             ("plain.jsonl.zst", b'{"text":"a"}\n'), ("window.txt.zst", bytes.fromhex("28b52ffd00f8") + bytes(8)),
+             ("empty.txt.zstd", b"")]
+    for name, data in files:
+        write(cwd, name, data)
+        judge(rows, name, ["prepare", "a.yaml", "data.text.path=" + name], cwd, EXIT_INPUT, name + ": ")
+        judge(rows, name + ", --dry-run", ["prepare", "a.yaml", "--dry-run", "data.text.path=" + name], cwd, EXIT_INPUT,
+              name + ": ")
 
 
 def configs(rows, cwd):
@@ -182,6 +209,7 @@ def main():
     rows = Rows("hostile")
     cwd = rows.new_folder("files")
     texts(rows, cwd)
+    packed_files(rows, cwd)
     configs(rows, cwd)
     weights(rows, cwd)
     tokenizers(rows, cwd)

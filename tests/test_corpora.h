@@ -25,6 +25,7 @@ void packed_damaged(void);
 void lines_by_range(void);
 void json_lines(void);
 void bad_lines_are_counted(void);
+void bad_line_in_a_late_part(void);
 void bad_lines_of_text(void);
 void long_texts(void);
 void megatron_good(void);

@@ -261,7 +261,13 @@ void bad_lines_are_counted(void) {
     Prepared p;
     expect_message(corpus_try(&p, set, test_path("out"), &error), &error, "bad.jsonl:1000: no field 'text'",
                    "none allowed");
-    expect(strstr(error.text, "data.set.bad_lines"), "no key is named in: %s", error.text);
+    expect(!strstr(error.text, "bad_lines"), "a key that there is not in: %s", error.text);
+    Config c = {.bos_token_id = -1, .eos_token_id = -1, .file = "", .n_data = 1};
+    Tokenizer *t = tokenizer_open("bytes", &error);
+    c.data[0] = set;
+    expect_message(prepare_set(&p, &c, &c.data[0], t, test_path("out"), NULL, &error), &error, "data.set.bad_lines",
+                   "none allowed, and a key for it");
+    tokenizer_close(t);
     set.bad_lines = 19;
     expect_message(corpus_try(&p, set, test_path("out"), &error), &error, "20 bad lines, where bad_lines allows 19",
                    "too few allowed");
@@ -273,23 +279,23 @@ void bad_lines_are_counted(void) {
     static const char *const places[] = {":1000: no field 'text'", ":2000: not JSON",
                                          ":3000: the line is not a JSON object"};
     for (int i = 0; i < BAD_NAMED; i++) expect(strstr(p.bad[i], places[i]), "bad line %d: %s", i, p.bad[i]);
-    set.bad_lines = 2; /* the number of a line in a late part */
-    set.path = test_path("late.jsonl");
-    int64_t bytes;
-    char *text = disk_read_file(test_path("bad.jsonl"), 1 << 24, &bytes, &error);
-    char *late = strstr(text + bytes / 2, "no json"), *first = text;
-    for (char *line = text; line && line < late;) { /* all bad ones before it become good */
-        char *end = strchr(line, '\n');
-        if (end - line < 40) memset(line, ' ', (size_t)(end - line));
-        line = end + 1;
+}
+
+/* A bad line in a late part, the only one: its number counts the lines of the parts before. */
+void bad_line_in_a_late_part(void) {
+    Error error;
+    int64_t bytes, number = 1;
+    DataSet set = corpus_set(make_bad());
+    char *text = disk_read_file(set.path, 1 << 24, &bytes, &error), *late = strstr(text + bytes / 2, "no json"),
+         place[64];
+    for (char *line = text; line < late; line = strchr(line, '\n') + 1, number++) {
+        int64_t length = strchr(line, '\n') - line;
+        if (length < 40) memset(line, ' ', (size_t)length); /* the bad ones before it become blank */
     }
-    int64_t number = 1;
-    for (char *c = first; c < late; c++) number += *c == '\n';
-    test_file("late.jsonl", text, bytes);
-    char place[64];
     snprintf(place, sizeof place, "late.jsonl:%lld: not JSON", (long long)number);
+    set.path = test_file("late.jsonl", text, bytes);
     set.bad_lines = 20;
-    p = corpus_prepare(set, test_path("out"), 1);
+    Prepared p = corpus_prepare(set, test_path("out"), 1);
     expect(strstr(p.bad[0], place), "'%s' in: %s", place, p.bad[0]);
     free(text);
 }
