@@ -36,6 +36,7 @@ typedef struct {
 /* Of equal ones the first stays; the others are marked and forgotten. */
 static void mark_copies(Marking *m) {
     int64_t kept = 0;
+    if (m->n == 0) return;
     qsort(m->entry, (size_t)m->n, sizeof *m->entry, by_hash_then_place);
     for (int64_t i = 0; i < m->n; i++) {
         Entry e = m->entry[i];

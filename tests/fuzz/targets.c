@@ -8,20 +8,13 @@
 #include "tests/test.h"
 
 const FuzzTarget fuzz_targets[] = {
-    {"safetensors", fuzz_safetensors},
-    {"index", fuzz_index},
-    {"hf_config", fuzz_hf_config},
-    {"config", fuzz_config},
-    {"manifest", fuzz_manifest},
-    {"documents", fuzz_documents},
-    {"packed", fuzz_packed},
-    {"json_line", fuzz_json_line},
-    {"megatron", fuzz_megatron},
-    {"questions", fuzz_questions},
-    {"tokenizer", fuzz_tokenizer},
-    {"encode", fuzz_encode},
-    {"commandline", fuzz_commandline},
-    {0},
+    {"safetensors", fuzz_safetensors}, {"index", fuzz_index},
+    {"hf_config", fuzz_hf_config},     {"config", fuzz_config},
+    {"manifest", fuzz_manifest},       {"documents", fuzz_documents},
+    {"packed", fuzz_packed},           {"json_line", fuzz_json_line},
+    {"megatron", fuzz_megatron},       {"questions", fuzz_questions},
+    {"tokenizer", fuzz_tokenizer},     {"encode", fuzz_encode},
+    {"commandline", fuzz_commandline}, {0},
 };
 
 const char *fuzz_file(const char *name, const uint8_t *data, int64_t bytes) {
