@@ -199,13 +199,13 @@ static bool find_line(Reader *r, int64_t *end, bool *found, bool *is_long, Error
     }
 }
 
-/* Reads on behind the end of this line. */
-static bool skip_line(Reader *r, Error *error) {
+/* Reads on behind the end of this line, or to `limit` where that comes first. */
+static bool skip_line(Reader *r, int64_t limit, Error *error) {
     for (;;) {
         char *end = memchr(r->buffer + r->first, '\n', (size_t)(r->end - r->first));
         use(r, end ? end + 1 - (r->buffer + r->first) : r->end - r->first);
         r->line += end != NULL;
-        if (end || r->done) return true;
+        if (end || r->done || r->position >= limit) return true;
         if (!refill(r, error)) return false;
     }
 }
@@ -273,7 +273,7 @@ static bool pass_line(Reader *r, int64_t end, Error *error) {
 static bool pass_long_line(Reader *r, Error *error) {
     Error why;
     fail(&why, "a line of more than %d MiB", LINE_LIMIT >> 20);
-    return bad_line(r, 0, &why, error) && skip_line(r, error);
+    return bad_line(r, 0, &why, error) && skip_line(r, INT64_MAX, error);
 }
 
 static bool read_lines(Reader *r, Error *error) {
@@ -294,11 +294,12 @@ static bool read_lines(Reader *r, Error *error) {
     }
 }
 
-/* To the first line that begins at `from` or later. */
+/* To the first line that begins at `from` or later; when none begins in the range, behind it. */
 static bool go_to_range(Reader *r, Error *error) {
     if (r->what->from == 0) return true;
     r->position = r->what->from - 1;
-    if (!input_seek(r->input, r->position, error) || !refill(r, error) || !skip_line(r, error)) return false;
+    if (!input_seek(r->input, r->position, error) || !refill(r, error) || !skip_line(r, r->what->end, error))
+        return false;
     r->start = r->position;
     r->line = 0;
     return true;

@@ -23,15 +23,16 @@ static int64_t modified(const struct stat *info) {
 static void add(SourceFiles *s, const char *path, const struct stat *info) {
     if ((s->count & (s->count - 1)) == 0) /* room doubles */
         s->file = must_realloc(s->file, s->count ? 2 * s->count : 1, sizeof *s->file);
-    s->file[s->count++] = (SourceFile){must_strdup(path), info->st_size, modified(info)};
+    s->file[s->count++] = (SourceFile){must_strdup(path), info->st_size, modified(info), modified(info)};
     s->bytes += info->st_size;
 }
 
 bool source_unchanged(const SourceFile *f, Error *error) {
     struct stat now;
     if (stat(f->path, &now)) return fail(error, "%s: cannot read: %s", f->path, strerror(errno));
-    return now.st_size == f->bytes || fail(error, "%s: had %lld bytes and now has %lld; it changed while it was read",
-                                           f->path, (long long)f->bytes, (long long)now.st_size);
+    return (now.st_size == f->bytes && modified(&now) == f->modified) ||
+           fail(error, "%s: changed while it was read (it had %lld bytes and now has %lld)", f->path,
+                (long long)f->bytes, (long long)now.st_size);
 }
 
 static bool ends_with(const char *text, const char *end) {

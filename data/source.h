@@ -4,7 +4,8 @@
 
 typedef struct {
     char *path;
-    int64_t bytes, state; /* state changes with the file: its time, and what lies beside it */
+    int64_t bytes, modified; /* ns since 1970 */
+    int64_t state;           /* changes with the file: its time, and what lies beside it */
 } SourceFile;
 typedef struct {
     SourceFile *file;

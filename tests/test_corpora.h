@@ -23,6 +23,7 @@ void packed_equals_plain(void);
 void packed_cut_off(void);
 void packed_damaged(void);
 void lines_by_range(void);
+void line_without_end(void);
 void json_lines(void);
 void bad_lines_are_counted(void);
 void bad_line_in_a_late_part(void);

@@ -15,6 +15,7 @@ typedef struct {
     char *text;
     size_t bytes;
     FILE *f;
+    int64_t taken; /* bytes of files */
 } Heard;
 
 static bool hear_text(void *own, const char *text, int64_t bytes, Error *error) {
@@ -22,14 +23,17 @@ static bool hear_text(void *own, const char *text, int64_t bytes, Error *error) 
     return fwrite(text, 1, (size_t)bytes, ((Heard *)own)->f) == (size_t)bytes;
 }
 static bool hear_end(void *own, Error *error) { return (void)error, putc('|', ((Heard *)own)->f) == '|'; }
-static void hear_progress(void *own, int64_t bytes) { (void)own, (void)bytes; }
+static void hear_progress(void *own, int64_t bytes) { ((Heard *)own)->taken += bytes; }
 
 static bool hear(Heard *h, const DocumentFile *file, DocumentCounts *counts, Error *error) {
     DocumentSink sink = {.own = h, .text = hear_text, .end = hear_end, .progress = hear_progress};
     return documents_read(file, &sink, counts, error);
 }
 
-static void heard_open(Heard *h) { check(h->f = open_memstream(&h->text, &h->bytes), "no memory"); }
+static void heard_open(Heard *h) {
+    h->taken = 0;
+    check(h->f = open_memstream(&h->text, &h->bytes), "no memory");
+}
 static void heard_close(Heard *h) { fclose(h->f); }
 
 static bool read_file(const char *path, char **text, int64_t *bytes, Error *error) {
@@ -169,6 +173,27 @@ void lines_by_range(void) {
     }
     free(whole);
     free(lines);
+}
+
+/* One line without an end: no range reads to the end of the file for a line that begins in none. */
+void line_without_end(void) {
+    enum { BYTES = 20 << 20, STEP = 1 << 18 };
+    char *text = must_alloc(BYTES, 1);
+    Heard h;
+    Error error;
+    memset(text, 'x', BYTES);
+    const char *path = test_file("endless.jsonl", text, BYTES);
+    heard_open(&h);
+    DocumentCounts counts = {0};
+    for (int64_t from = 0; from < BYTES; from += STEP) {
+        DocumentFile file = {.file = path, .field = "text", .from = from, .end = from + STEP, .bad_most = 1};
+        check(hear(&h, &file, &counts, &error), "%s", error.text);
+    }
+    heard_close(&h);
+    expect(counts.bad_lines == 1 && h.bytes == 0, "%lld bad lines", (long long)counts.bad_lines);
+    expect(h.taken < 8 * BYTES, "%lld bytes of %d were read", (long long)h.taken, BYTES);
+    free(h.text);
+    free(text);
 }
 
 /* What the fast reader takes, the parser reads to the same. */

@@ -165,7 +165,8 @@ static bool inspect_path(const char *path, const CommandLine *line, Error *error
     disk_path(checkpoints, "%s/checkpoints", path);
     disk_path(train, "%s/train", path);
     if (tokens_exist(train)) return inspect_set(path, line, error);
-    if (line->document || (!disk_exists(path) && tokens_exist(path))) return inspect_tokens(path, line, error);
+    if (line->document || line->tokenizer || (!disk_exists(path) && tokens_exist(path)))
+        return inspect_tokens(path, line, error);
     if (checkpoint_is(path)) return inspect_checkpoint(path, error);
     if (disk_is_folder(checkpoints)) return inspect_run(path, error);
     if (disk_is_folder(path) || ends_with(path, ".safetensors") || ends_with(path, ".json"))

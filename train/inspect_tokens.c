@@ -71,14 +71,16 @@ static bool print_document(TokenShard *shard, const CommandLine *line, Error *er
 
 /* -- the whole ---------------------------------------------------------------------------------------------- */
 
-/* The first tokens, in one line; the tokenizer may be gone. */
-static void print_beginning(TokenShard *shard, const ShardInfo *info) {
+/* The first tokens, in one line; a tokenizer that was not named may be gone. */
+static bool print_beginning(TokenShard *shard, const char *named, Error *error) {
     enum { SHOWN = 64 };
-    Error ignored;
+    Error why;
     int32_t ids[SHOWN];
-    int64_t n = min_i64(info->tokens, SHOWN);
-    Tokenizer *t = find_tokenizer(shard, NULL, &ignored);
-    if (t && tokens_read(shard, 0, n, ids, &ignored)) {
+    int64_t n = min_i64(tokens_info(shard)->tokens, SHOWN);
+    Tokenizer *t = find_tokenizer(shard, named, &why);
+    if (!t && named) return *error = why, false;
+    bool ok = !t || tokens_read(shard, 0, n, ids, error);
+    if (t && ok) {
         Render r;
         printf("begins     ");
         render_open(&r, stdout, t, false, false);
@@ -87,6 +89,7 @@ static void print_beginning(TokenShard *shard, const ShardInfo *info) {
         putchar('\n');
     }
     if (t) tokenizer_close(t);
+    return ok;
 }
 
 static void print_info(const char *path, const ShardInfo *i) {
@@ -115,7 +118,7 @@ bool inspect_tokens(const char *path, const CommandLine *line, Error *error) {
         ok = print_document(shard, line, error);
     } else {
         print_info(path, info);
-        print_beginning(shard, info);
+        ok = print_beginning(shard, line ? line->tokenizer : NULL, error);
     }
     tokens_close(shard);
     return ok;
