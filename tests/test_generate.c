@@ -323,6 +323,22 @@ static void layouts(void) {
     }
 }
 
+/* To the bit: bf16 rounds coarsely, so a sum in another order would soon choose another token. */
+static void others_do_not_matter(void) {
+    for (int f = 0; f < 3; f++) {
+        Job all = sampled_job(fixtures[f], 1, 1), few, one;
+        all.dtype = "bf16", all.rule.new_tokens = 24;
+        few = one = all;
+        all.cache.sequences = PROMPTS, all.cache.tokens = PROMPTS * LENGTH;
+        few.cache.sequences = 3;
+        one.cache.sequences = 1;
+        run_job(&all), run_job(&few), run_job(&one);
+        expect(all.together > 3 && one.together == 1, "%d and %d together", (int)all.together, (int)one.together);
+        compare_jobs(&few, &all, "three at once");
+        compare_jobs(&one, &all, "one at a time");
+    }
+}
+
 /* The draw of another seed, and of another place in the list, is another one. */
 static void seeds(void) {
     Job one = sampled_job("tiny-v2", 1, 1), other = one;
@@ -396,6 +412,7 @@ static void use_of_prompts(void) {
 const TestCase generate_tests[] = {{"logits in blocks of any size", logits_by_block},
                                    {"greedy is whole forwards", greedy_is_whole},
                                    {"layouts, little room, one by one", layouts},
+                                   {"others do not matter, to the bit", others_do_not_matter},
                                    {"seeds and numbers", seeds},
                                    {"prompts that are too long", too_long},
                                    {"bytes of the cache", cache_bytes},

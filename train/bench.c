@@ -11,6 +11,8 @@
 #include "train/commands.h"
 #include "train/peak.h"
 
+#include "kernels/shapes.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,6 +122,43 @@ static void attention_backward(Scene *s, const int64_t *d) {
     if (s->fills) s->k->fill(s->device, t.lse, log((double)d[0]));
     s->k->attention_backward(s->device, dq, dkv, dk_pe, dout, t.out, t.lse, t.q, t.kv, t.k_pe, t.range, (int)d[2],
                              attention_scale(d));
+}
+
+/* -- d = {sequences, heads, rope, latent, length of each} -- */
+
+static void attention_latent(Scene *s, const int64_t *d) {
+    int64_t rows = d[0] * d[4], width = d[3] + d[2];
+    int32_t range[2 * MAX_GROUPS];
+    Tensor out = mat(s, d[0], d[1] * d[3]), q = mat(s, d[0], d[1] * width), cache = mat(s, rows, width);
+    Tensor parts = stat(s, attention_latent_parts(s->device, d[0], (int)d[1]), d[3] + 2);
+    Tensor seen = arena_2d(&s->arena, I32, d[0], 2);
+    for (int64_t i = 0; i < d[0]; i++)
+        range[2 * i] = (int32_t)(i * d[4]), range[2 * i + 1] = (int32_t)((i + 1) * d[4]);
+    if (s->fills) s->device->ops->to_device(s->device, seen.data, range, tensor_bytes(seen));
+    s->k->attention_latent(s->device, out, parts, q, cache, seen, (int)d[1], 1 / sqrt((double)width));
+}
+
+/* -- d = {N, heads, nope, rope, value, latent} -- */
+
+static void absorb_queries(Scene *s, const int64_t *d) {
+    s->k->absorb_queries(s->device, mat(s, d[0], d[1] * (d[5] + d[3])), mat(s, d[0], d[1] * (d[2] + d[3])),
+                         mat(s, d[1] * (d[2] + d[4]), d[5]), (int)d[1]);
+}
+static void absorb_values(Scene *s, const int64_t *d) {
+    s->k->absorb_values(s->device, mat(s, d[0], d[1] * d[4]), mat(s, d[0], d[1] * d[5]),
+                        mat(s, d[1] * (d[2] + d[4]), d[5]), (int)d[1]);
+}
+static void merge_attention(Scene *s, const int64_t *d) {
+    s->k->merge_attention(s->device, stat(s, d[0], d[1] * d[4]), stat(s, d[0], d[1]), mat(s, d[0], d[1] * d[4]),
+                          stat(s, d[0], d[1]));
+}
+
+/* -- d = {N, V} -- */
+
+static void choose_tokens(Scene *s, const int64_t *d) {
+    Tensor id = arena_1d(&s->arena, I32, d[0]), draw = make(s, F64, 1, d[0]), logits = stat(s, d[0], d[1]);
+    if (s->fills) s->k->random_normal(s->device, logits, 2, 1, 1, 0);
+    s->k->choose_tokens(s->device, id, logits, draw, (ChoiceRule){.temperature = 0.8, .top_p = 0.95});
 }
 
 /* -- d = {N, D} -- */
@@ -243,6 +282,15 @@ static const Row rows[] = {
     ROW(attention_forward, "lite", 1024, 2, 16, 128, 64, 128),
     ROW(attention_backward, "mini", 512, 8, 8, 64, 32, 64),
     ROW(attention_backward, "lite", 1024, 2, 16, 128, 64, 128),
+    ROW(attention_latent, "mini decoding", 1, 8, 32, 128, 4096),
+    ROW(attention_latent, "lite decoding", 1, 16, 64, 512, 4096),
+    ROW(attention_latent, "lite decoding", 8, 16, 64, 512, 4096),
+    ROW(attention_latent, "v2 decoding", 1, 128, 64, 512, 4096),
+    ROW(absorb_queries, "lite decoding", 8, 16, 128, 64, 128, 512),
+    ROW(absorb_values, "lite decoding", 8, 16, 128, 64, 128, 512),
+    ROW(merge_attention, "lite prefill", 512, 16, 128, 64, 128),
+    ROW(choose_tokens, "lite", 1, 102400),
+    ROW(choose_tokens, "lite", 16, 102400),
     ROW(rmsnorm_forward, "mini", 4096, 512),
     ROW(rmsnorm_forward, "lite", 2048, 2048),
     ROW(add_rmsnorm_forward, "mini", 4096, 512),
@@ -337,7 +385,11 @@ static Times measure_both(Measure *m, Measure *yardstick) {
     return t;
 }
 
-static bool counts_one_sequence(const Row *row) { return !strncmp(row->kernel, "attention", strlen("attention")); }
+static bool counts_one_sequence(const Row *row) {
+    return row->run == attention_forward || row->run == attention_backward;
+}
+/* Decoding reads its cache once, whatever it computes with it. */
+static bool counts_bytes(const Row *row) { return row->run == attention_latent; }
 
 static void print_row(FILE *out, const Row *row, Dtype dtype, Work work, Times *t, Work yardstick) {
     char size[96] = "";
@@ -357,6 +409,7 @@ static void bench_row(Device *device, const Row *row, Dtype dtype, Measure yards
         return;
     }
     if (counts_one_sequence(row)) m.work.flops /= (double)row->d[1]; /* plan sees one sequence of all rows */
+    if (counts_bytes(row)) m.work.flops = 0;
     Measure *beside = &yardstick[m.work.flops > 0 ? 0 : 1];
     Times t = measure_both(&m, beside);
     print_row(out, row, dtype, m.work, &t, beside->work);

@@ -96,13 +96,15 @@ static void tell_end(Generator *g, Sequence *s, PromptEnd end) {
 
 /* -- one forward ------------------------------------------------------------------------------------- */
 
-/* The next pieces of prompts, as many as a block holds. A prompt is cut from its beginning, whoever stands beside it. */
+/* The next piece of one prompt, or a few short ones. A prompt is cut from its beginning, and products of more than
+ * TOGETHER rows round by how many they are; so what is computed for a prompt does not depend on who stands beside it. */
+enum { TOGETHER = 16 };
 static int64_t mark_reading(const Generator *g, Desk *d) {
     int64_t block = g->engine->decoder.use.block, rows = 0;
     for (int64_t i = 0; i < d->count; i++) {
         Sequence *s = &d->list[i];
         int64_t piece = min_i64(block, g->prompt[s->prompt].n - s->cached);
-        s->now = piece > 0 && rows + piece <= block ? piece : 0;
+        s->now = piece > 0 && (!rows || rows + piece <= min_i64(TOGETHER, block)) ? piece : 0;
         rows += s->now;
     }
     return rows;

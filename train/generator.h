@@ -42,6 +42,7 @@ bool generate_fits(const Config *, const Prompt *, int64_t number, int64_t new_t
 /* Collective; every rank has the same prompts. More of them than use.cache has room for wait their turn. A prompt that
  * with rule.new_tokens does not fit use.cache.length or the model's positions is an error. `limit`: ids from here on are
  * never chosen (the tokenizer's size; padding rows of the embedding are above it). What is chosen depends on the prompt,
- * its number and the rule, neither on the ranks nor on which other prompts are in the batch (but for rounding). */
+ * its number and the rule, not on which other prompts are in the batch: with up to 16 at once on a rank to the bit, and
+ * with more, or on another number of ranks, but for rounding. */
 bool generate(Engine *, const Prompt *, int64_t count, const SampleRule *, int64_t limit, const GenerateSink *,
               GenerateReport *, Error *);

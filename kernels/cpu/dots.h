@@ -6,6 +6,8 @@
 #pragma once
 #include "kernels/tensor.h"
 
+enum { FEW_ROWS = 16 }; /* above this, a library is faster */
+
 /* c (m, n) = a (m, k) b (n, k)^T; b is F32 or BF16. Leading dims in elements. */
 typedef struct {
     int64_t m, n, k, lda, ldb, ldc;

@@ -90,16 +90,6 @@ static void load_queries(const Latent *a, const LatentTile *t, float *query) {
         floats_load(query, element(a->q, t->token + i, 0), a->q.dtype, a->heads * a->width);
 }
 
-/* Rows of the cache as floats, where they lie or in `keys`. */
-static const float *load_keys(const Latent *a, float *keys, int64_t first, int64_t rows, int64_t *stride) {
-    *stride = a->cache.row_stride;
-    if (a->cache.dtype == F32) return element(a->cache, first, 0);
-    *stride = a->width;
-    for (int64_t i = 0; i < rows; i++)
-        floats_load(keys + i * a->width, element(a->cache, first + i, 0), a->cache.dtype, a->width);
-    return keys;
-}
-
 /* n scores become exponentials of scale x - top, 0 behind the first `seen`; returns their sum. */
 static LOOP float exponentials(float *x, float scale, float *top, int64_t seen, int64_t n) {
     float largest = -INFINITY, sum = 0;
@@ -133,7 +123,7 @@ static void softmax_row(const Latent *a, float *part, float *score, int64_t seen
 static void attend_block(const Latent *a, const LatentTile *t, LatentSpace *s, float *part, int64_t first,
                          int64_t n) {
     int64_t m = t->tokens * a->heads, stride, unit = a->latent + 2;
-    const float *keys = load_keys(a, s->keys, first, n, &stride);
+    const float *keys = block_widened(s->keys, a->cache, first, n, 0, a->width, &stride);
     dots((Dots){m, n, a->width, a->width, stride, BLOCK_KEYS}, s->score, s->query, keys, F32);
     for (int64_t i = 0; i < m; i++) {
         int64_t seen = row_range(a, t->token + i / a->heads).end - first;
@@ -233,50 +223,6 @@ void cpu_attention_latent(Device *device, Tensor out, Tensor parts, Tensor q, Te
     int64_t n = tensor_rows(q), token[n + 1], tiles = 0;
     for (int64_t at = 0; at < n; at += tile_at(&a, at).tokens) token[tiles++] = at;
     if (tiles) attend_all(device, &a, token, tiles);
-}
-
-/* -- into latents and out of them -- */
-
-/* Rows of one head, or of all when rows are few: tasks are heads, so each weight is read by one thread. */
-void cpu_absorb_queries(Device *device, Tensor y, Tensor q, Tensor w, int heads) {
-    shape_absorb_queries(device, y, q, w, heads);
-    if (cpu_leaves(q)) {
-        ref_absorb_queries(device, y, q, w, heads);
-        return;
-    }
-    LatentDims d = absorb_queries_dims(y, q, w, heads);
-    Gemm g = {tensor_rows(q), d.latent, d.nope, q.row_stride, w.row_stride, y.row_stride, gemm_flags(q, y)};
-#pragma omp parallel num_threads(device->threads)
-    {
-        CpuThread *thread = cpu_thread(device);
-#pragma omp for schedule(static)
-        for (int h = 0; h < heads; h++) {
-            int64_t from = h * (d.nope + d.rope), to = h * (d.latent + d.rope);
-            gemm(thread, g, element(y, 0, to), element(q, 0, from), element(w, h * (d.nope + d.value), 0));
-            for (int64_t i = 0; i < tensor_rows(q); i++)
-                memcpy(element(y, i, to + d.latent), element(q, i, from + d.nope),
-                       (size_t)(d.rope * dtype_bytes(q.dtype)));
-        }
-    }
-}
-
-void cpu_absorb_values(Device *device, Tensor y, Tensor x, Tensor w, int heads) {
-    shape_absorb_values(device, y, x, w, heads);
-    if (cpu_leaves(x)) {
-        ref_absorb_values(device, y, x, w, heads);
-        return;
-    }
-    LatentDims d = absorb_values_dims(y, w, heads);
-    Gemm g = {
-        tensor_rows(x), d.value, d.latent, x.row_stride, w.row_stride, y.row_stride, gemm_flags(x, y) | B_TRANSPOSED};
-#pragma omp parallel num_threads(device->threads)
-    {
-        CpuThread *thread = cpu_thread(device);
-#pragma omp for schedule(static)
-        for (int h = 0; h < heads; h++)
-            gemm(thread, g, element(y, 0, h * d.value), element(x, 0, h * d.latent),
-                 element(w, h * (d.nope + d.value) + d.nope, 0));
-    }
 }
 
 /* -- more keys -- */

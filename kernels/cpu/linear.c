@@ -5,10 +5,13 @@
  * occur: the surplus rows belong to the next groups of the same thread, which writes them right
  * afterwards. Only the end of a thread's range has odd sizes.
  *
+ * Few rows, as decoding has them: dots.h. A row's result then depends neither on the number of rows nor on threads.
+ *
  * Weight gradients: tasks are slices of rows of dw, each summed over all rows of its group by one
  * thread, in a tile that is then added to dw in one go. When a group's rows are no multiple of
  * GEMM_STEP, the last block starts that much earlier, with zeros in the place of the surplus rows
  * of dy. */
+#include "kernels/cpu/dots.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/vector.h"
 #include "kernels/shapes.h"
@@ -45,9 +48,40 @@ static void block_product(CpuThread *thread, const RowProduct *p, int64_t group,
     gemm(thread, g, element(p->c, row, col), element(p->a, row, 0), b);
 }
 
+/* -- few rows: bound by reading the weights, each of which is read once -- */
+
+enum { FEW_COLS = 8 };
+
+static bool is_few(const RowProduct *p, int64_t rows) {
+    bool forward = (p->gemm.flags & (B_TRANSPOSED | ACCUMULATE)) == B_TRANSPOSED;
+    return forward && rows <= FEW_ROWS && p->gemm.k * (FEW_ROWS + FEW_COLS) * 4 <= CPU_TILE_BYTES / 2;
+}
+
+static void few_product(CpuThread *thread, const RowProduct *p, int64_t group, int64_t row, int64_t rows, int64_t col,
+                        int64_t cols) {
+    Dots d = {.m = rows, .k = p->gemm.k, .ldc = FEW_COLS};
+    float result[FEW_ROWS * FEW_COLS], *wide_a = (float *)thread->tiles, *wide_b = wide_a + FEW_ROWS * d.k;
+    const float *a = block_widened(wide_a, p->a, row, rows, 0, d.k, &d.lda);
+    for (int64_t end = col + cols; col < end; col += FEW_COLS) {
+        int64_t weight = group * p->b_rows + col;
+        d.n = min_i64(FEW_COLS, end - col), d.ldb = p->b.row_stride;
+        if (rows > 2) /* widening each weight once pays */
+            dots(d, result, a, block_widened(wide_b, p->b, weight, d.n, 0, d.k, &d.ldb), F32);
+        else
+            dots(d, result, a, element(p->b, weight, 0), p->b.dtype);
+        for (int64_t i = 0; i < rows; i++)
+            floats_store(element(p->c, row + i, col), p->c.dtype, result + i * FEW_COLS, d.n);
+    }
+}
+
 /* Rows `row` .. `end` - 1 of one group; up to `limit` rows may be written that come later. */
 static void group_product(CpuThread *thread, const RowProduct *p, int64_t group, int64_t row, int64_t end,
                           int64_t limit, int64_t col, int64_t cols) {
+    if (row >= end) return;
+    if (is_few(p, end - row)) {
+        few_product(thread, p, group, row, end - row, col, cols);
+        return;
+    }
     for (; row < end; row += BLOCK_ROWS) {
         int64_t rows = min_i64(BLOCK_ROWS, end - row), rounded = round_up(rows, GEMM_STEP);
         if (row + rounded <= limit && !(p->gemm.flags & ACCUMULATE)) {

@@ -26,6 +26,14 @@ void floats_store(void *y, Dtype dtype, const float *x, int64_t n) {
         memcpy(y, x, (size_t)n * sizeof *x);
 }
 
+const float *block_widened(float *to, Tensor t, int64_t row, int64_t rows, int64_t col, int64_t cols,
+                           int64_t *stride) {
+    *stride = t.dtype == F32 ? t.row_stride : cols;
+    if (t.dtype == F32) return element(t, row, col);
+    for (int64_t i = 0; i < rows; i++) floats_load(to + i * cols, element(t, row + i, col), t.dtype, cols);
+    return to;
+}
+
 LOOP void floats_add(float *restrict y, const float *restrict x, int64_t n) {
     for (int64_t i = 0; i < n; i++) y[i] += x[i];
 }

@@ -88,6 +88,10 @@ static inline void piece_done(Tensor t, int64_t row, int64_t col, int64_t n, con
     if (t.dtype != F32) floats_store(element(t, row, col), t.dtype, piece, n);
 }
 
+/* Columns col .. col + cols - 1 of some rows as floats: where they lie, or densely in `to`. */
+const float *block_widened(float *to, Tensor t, int64_t row, int64_t rows, int64_t col, int64_t cols,
+                           int64_t *stride);
+
 /* A contiguous tensor as one row, so that element-wise work has long pieces. */
 static inline Tensor tensor_flat(Tensor t) { return tensor_reshape(t, 1, tensor_count(t)); }
 
