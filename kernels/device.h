@@ -31,7 +31,8 @@ struct Device {
     void *own;               /* the backend's state */
     int64_t workspace_bytes; /* held by the backend for its kernels' temporary blocks */
     int threads;
-    Work work; /* plan only */
+    Work work;            /* plan only */
+    int64_t latent_bytes; /* of caches that attention_latent has read so far */
 };
 
 /* Opens the backend of that name; a plan device stands in for `plan_for`. Returns NULL for a

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "train/bench_decode.h"
 #include "train/log.h"
 #include "train/peak.h"
 #include "train/session.h"
@@ -86,12 +87,11 @@ int bench_step(const CommandLine *line) {
     StepBench b = {0};
     Error error = {0};
     bool ok = open_bench(&b, line, &error) && measure(&b, &error);
-    if (ok)
-        report(&b, line->input[0]);
-    else
-        fprintf(stderr, "dsv2: %s\n", error.text);
+    if (ok) report(&b, line->input[0]);
     setup_data_close(&b.data);
     session_close(&b.session);
+    ok = ok && bench_decode(&b.config, &error);
+    if (!ok) fprintf(stderr, "dsv2: %s\n", error.text);
     config_free(&b.config);
     return ok ? EXIT_DONE : EXIT_USAGE;
 }

@@ -153,9 +153,9 @@ const Command commands[] = {
     {"bench", command_bench, RANKS_ONE, TAKES_KEYS, 0, 2, "[WORD | CONFIG.yaml | TOKENIZER [TEXT]]",
      "speed of every kernel, of a step, or of a tokenizer",
      "One row per kernel: size, time, GFLOP/s or GB/s, share of what this machine was measured to reach. WORD picks\n"
-     "kernels whose name contains it. With a config: the training steps of its model, on random tokens. With a\n"
-     "tokenizer.json, or a folder that holds one: MB/s of encoding and decoding TEXT (a file, folder or glob; default\n"
-     "data/sample/*.txt), and 20,000 random strings there and back.\n",
+     "kernels whose name contains it. With a config: the training steps of its model, on random tokens, and a decoded\n"
+     "token at several context lengths. With a tokenizer.json, or a folder that holds one: MB/s of encoding and decoding\n"
+     "TEXT (a file, folder or glob; default data/sample/*.txt), and 20,000 random strings there and back.\n",
      NULL},
     {"doctor", command_doctor, RANKS_ONE, 0, 0, 1, "[FOLDER]", "check the environment and name the fix",
      "FOLDER is where runs will be written (default: the working folder).\n", NULL},

@@ -18,6 +18,7 @@ typedef struct {
     Tensor out, parts, q, cache, range;
     int64_t heads, width, latent;
     float scale;
+    int64_t *bytes_read;
 } Latent;
 
 typedef struct {
@@ -135,6 +136,8 @@ static void attend_block(const Latent *a, const LatentTile *t, LatentSpace *s, f
 static void attend_split(const Latent *a, const LatentTile *t, LatentSpace *s, float *part, int64_t split) {
     int64_t first = t->seen.first + split * t->split, end = min_i64(first + t->split, t->seen.end);
     part_clear(a, part, t->tokens * a->heads);
+    __atomic_fetch_add(a->bytes_read, max_i64(end - first, 0) * a->width * dtype_bytes(a->cache.dtype),
+                       __ATOMIC_RELAXED);
     for (; first < end; first += BLOCK_KEYS) attend_block(a, t, s, part, first, min_i64(BLOCK_KEYS, end - first));
 }
 
@@ -219,7 +222,16 @@ void cpu_attention_latent(Device *device, Tensor out, Tensor parts, Tensor q, Te
         return;
     }
     check(scale > 0, "the scale of scores is %g", scale);
-    Latent a = {out, parts, q, cache, range, heads, tensor_cols(cache), tensor_cols(out) / heads, (float)scale};
+    Latent a = {out,
+                parts,
+                q,
+                cache,
+                range,
+                heads,
+                tensor_cols(cache),
+                tensor_cols(out) / heads,
+                (float)scale,
+                &device->latent_bytes};
     int64_t n = tensor_rows(q), token[n + 1], tiles = 0;
     for (int64_t at = 0; at < n; at += tile_at(&a, at).tokens) token[tiles++] = at;
     if (tiles) attend_all(device, &a, token, tiles);

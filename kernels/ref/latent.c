@@ -69,6 +69,7 @@ void ref_attention_latent(Device *device, Tensor out, Tensor parts, Tensor q, Te
         check(first >= 0 && first <= end && end <= tensor_rows(cache), "query %lld sees rows %lld to %lld of %lld",
               (long long)i, (long long)first, (long long)end, (long long)tensor_rows(cache));
         for (int h = 0; h < heads; h++) attend(&a, out, i, h, first, end, latent);
+        device->latent_bytes += heads * (end - first) * tensor_cols(cache) * dtype_bytes(cache.dtype);
     }
 }
 
