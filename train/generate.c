@@ -165,7 +165,10 @@ static bool open_session(Generate *g, Error *error) {
     const Config *c = &g->config;
     EngineUse use = {.cache = generate_use(g->prompts.prompt, g->prompts.count, c->max_new_tokens, c->prompts_at_once,
                                            g->line->ranks)};
-    if (!session_open(&g->session, c, use, error) || !session_load(&g->session, &g->model, NULL, error)) return false;
+    return session_open(&g->session, c, use, error) && session_load(&g->session, &g->model, NULL, error);
+}
+
+static bool open_out(Generate *g, Error *error) {
     bool mine = base_rank || !g->line->out || outfile_open(&g->out, g->line->out, error);
     return agree(g->session.world, mine, error);
 }
@@ -207,6 +210,7 @@ static int run(Generate *g, Error *error) {
     GenerateSink growing = {g, print_token, print_end}, lines = {g, collect_token, collect_end};
     GenerateReport report;
     if (!configure(g, error) || !fits(g, error) || !open_session(g, error)) return EXIT_INPUT;
+    if (!open_out(g, error)) return EXIT_IO;
     SampleRule rule = sample_rule(&g->config);
     open_answers(g);
     signals_open(); /* from here on somebody looks at them */

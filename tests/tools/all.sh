@@ -29,7 +29,8 @@ count "$BUILD/tests/run" ${word:+"$word"}
 for script in tests/*.sh; do
     [[ -e $script && $script == *"$word"* ]] && count bash "$script"
 done
-for script in tests/ranks.py tests/resume.py tests/hostile.py tests/eval.py tests/import.py tests/prepare.py; do
+for script in ranks resume hostile prepare import eval generate; do
+    script=tests/$script.py
     [[ $script == *"$word"* ]] && count python3 "$script"
 done
 echo "$passed passed, $failed failed"
