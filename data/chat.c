@@ -173,6 +173,7 @@ typedef struct {
 
 static void write_text(Writer *w, const char *text) {
     int64_t n = (int64_t)strlen(text);
+    if (n == 0) return;
     if (w->bytes + n > w->room) w->text = must_realloc(w->text, w->room = 2 * (w->bytes + n), 1);
     memcpy(w->text + w->bytes, text, (size_t)n);
     w->bytes += n;

@@ -154,6 +154,8 @@ static void normalisation(void) {
     expect_ids(t, "\u00e9!", "304"); /* normalized: what it is made of does not matter */
     expect_ids(t, "e\u0301!", "304");
     expect_ids(t, "[S]   x", "303 305 32 120"); /* as published: the space that was taken is searched too */
+    expect_ids(t, "a\u0345\u0897", "97 205 133 224 162 151"); /* marks that came after Unicode 9 are not moved */
+    expect_ids(t, "a\u0345\u0301", "195 161 205 133");
     expect(tokenizer_room(t, 10) >= 30, "room for what grows");
     tokenizer_close(t);
 }
