@@ -149,6 +149,7 @@ const ChatTemplate *chat_template(const char *tokenizer, const char *forced, Err
 }
 
 const char *chat_template_name(const ChatTemplate *t) { return t->name; }
+bool chat_answer_begins_with_space(const ChatTemplate *t) { return *t->answer.before == ' '; }
 
 /* -- ids ------------------------------------------------------------------------------------------------ */
 

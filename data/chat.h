@@ -17,6 +17,8 @@ extern const char chat_template_v2[];
  * says which key sets it. */
 const ChatTemplate *chat_template(const char *tokenizer, const char *forced, Error *);
 const char *chat_template_name(const ChatTemplate *);
+/* Whether an answer begins with a space, which belongs to its first token and is no part of what is said. */
+bool chat_answer_begins_with_space(const ChatTemplate *);
 
 /* The conversation as ids (malloc'd); answer: it ends where the assistant begins to speak. trained (NULL or malloc'd
  * in *trained) marks the ids of the assistant's words, with the space before the first of them, and the eos after them.

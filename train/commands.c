@@ -54,6 +54,14 @@ static bool check_first_file(const CommandLine *line, Error *error) {
     return check_files(&first, error);
 }
 
+static bool check_chat(const CommandLine *line, Error *error) {
+    if (line->messages && line->n_input > 1) return fail(error, "give one of QUESTION and --messages");
+    if (line->out && !line->messages) return fail(error, "-o goes with --messages");
+    if (line->messages && access(line->messages, R_OK))
+        return fail(error, "%s: no such file, or not readable", line->messages);
+    return check_first_file(line, error);
+}
+
 static bool check_generate(const CommandLine *line, Error *error) {
     return check_first_file(line, error) && prompts_check(line, error);
 }
@@ -106,6 +114,17 @@ const Command commands[] = {
      "What is chosen follows from seed, the prompt's number in the file and the place in the text: not from the ranks,\n"
      "nor from the other prompts. Standard error ends with the bytes of the cache and the speed.\n",
      check_generate},
+    {"chat", command_chat, RANKS_MPI, TAKES_KEYS | TAKES_OUT | TAKES_CHAT, 1, 2, "MODEL [QUESTION]",
+     "a conversation with a model",
+     "Answers QUESTION; without one, a line of standard input is a turn: /new begins another conversation, /exit or the end\n"
+     "of the input ends. What was said is kept until context_length tokens are full, and then that is said.\n"
+     "  --messages FILE  .jsonl with messages (role and content): each line comes back, in order, with answer,\n"
+     "                   prompt_tokens, new_tokens and ended (eos, length), on standard output or in OUT (-o)\n"
+     "  --system TEXT    what the system says before all else\n"
+     "The template is recognised by the text of the model's tokenizer_config.json, or named with chat_template. Whatever\n"
+     "messages spell is text, never a control token. Keys: chat_template, context_length, max_new_tokens, temperature,\n"
+     "top_p, top_k, seed, prompts_at_once.\n",
+     check_chat},
     {"import", command_import, RANKS_ONE, NEEDS_OUT, 1, 1, "MODEL", "a Hugging Face folder -> a checkpoint",
      "MODEL is a folder as published: config.json, safetensors (one file, or several with an index), tokenizer files.\n"
      "OUT becomes a checkpoint without optimizer state, for init_from, generate, eval, export: the tensors bit for bit in\n"
@@ -189,6 +208,8 @@ static const Option options[] = {
     {"--prompts", " [--prompts FILE]", "a file of prompts", TAKES_PROMPTS, offsetof(CommandLine, prompts)},
     {"--prefix", " [--prefix TEXT", "text", TAKES_PROMPTS, offsetof(CommandLine, prefix)},
     {"--suffix", " --suffix TEXT]", "text", TAKES_PROMPTS, offsetof(CommandLine, suffix)},
+    {"--messages", " [--messages FILE]", "a file of conversations", TAKES_CHAT, offsetof(CommandLine, messages)},
+    {"--system", " [--system TEXT]", "text", TAKES_CHAT, offsetof(CommandLine, system)},
     {"--document", " [--document N]", "the number of a document, from 0", TAKES_DOCUMENT,
      offsetof(CommandLine, document)},
     {"--tokenizer", " [--tokenizer TOKENIZER]", "a tokenizer", TAKES_DOCUMENT, offsetof(CommandLine, tokenizer)},

@@ -22,6 +22,8 @@ typedef struct {
     const char *token_ids;       /* "1 2 3" in place of a prompt */
     const char *prompts;         /* file of prompts */
     const char *prefix, *suffix; /* fill in what stands between them */
+    const char *messages;        /* file of conversations */
+    const char *system;          /* what the system says first */
     const char *document;        /* number of one to show */
     const char *tokenizer;       /* to show it with */
 } CommandLine;                   /* options that were not given are NULL */
@@ -41,7 +43,8 @@ enum {
     TAKES_DECODE = 32,
     TAKES_PROMPTS = 64,          /* --token-ids, --prompts, --prefix, --suffix */
     NEEDS_OUT = 128 | TAKES_OUT, /* -o must be given */
-    TAKES_DOCUMENT = 256         /* --document, --tokenizer */
+    TAKES_DOCUMENT = 256,        /* --document, --tokenizer */
+    TAKES_CHAT = 512             /* --messages, --system */
 };
 
 typedef struct {
@@ -69,6 +72,7 @@ int command_train(const CommandLine *);
 int command_import(const CommandLine *);
 int command_export(const CommandLine *);
 int command_eval(const CommandLine *);
+int command_chat(const CommandLine *);
 int command_tokenize(const CommandLine *);
 int command_train_tokenizer(const CommandLine *);
 int command_generate(const CommandLine *);
