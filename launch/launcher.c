@@ -1,8 +1,10 @@
 #include "launch/launcher.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <mpi.h>
 #include <omp.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,6 +20,7 @@
 
 /* Tells ranks what their own standard output cannot: mpirun puts a pipe or a terminal of its own in between. */
 #define COLUMNS_VARIABLE "DSV2_COLUMNS"
+#define TYPED_VARIABLE "DSV2_TYPED"
 
 static int64_t env_number(const char *name, int64_t otherwise) {
     const char *text = getenv(name);
@@ -72,6 +75,10 @@ int launch_terminal_columns(void) {
     return size.ws_col ? size.ws_col : 80;
 }
 
+bool launch_input_is_typed(void) {
+    return getenv(TYPED_VARIABLE) ? env_number(TYPED_VARIABLE, 0) : isatty(STDIN_FILENO);
+}
+
 /* -- dsv2 -n N ------------------------------------------------------------------------------------ */
 
 static volatile pid_t mpirun_process;
@@ -95,7 +102,7 @@ static void pass_signals_on(void) {
 enum { MPIRUN_WORDS = 256 };
 
 /* The words of the mpirun command: argv[0] is this program, and "-n N" has gone. */
-static int mpirun_words(char *words[MPIRUN_WORDS], int ranks, int argc, char **argv) {
+static int mpirun_words(char *words[MPIRUN_WORDS], int ranks, bool input, int argc, char **argv) {
     int n = 0, cpus = launch_cpus();
     int nodes = (int)max_i64(env_number("SLURM_JOB_NUM_NODES", 1), 1);
     int local = (int)ceil_div(ranks, nodes);
@@ -112,6 +119,8 @@ static int mpirun_words(char *words[MPIRUN_WORDS], int ranks, int argc, char **a
                          : must_format("OMP_NUM_THREADS=%lld", (long long)max_i64(cpus / local, 1));
     words[n++] = "-x";
     words[n++] = must_format(COLUMNS_VARIABLE "=%d", launch_terminal_columns());
+    if (input) words[n++] = "-x";
+    if (input) words[n++] = must_format(TYPED_VARIABLE "=%d", isatty(STDIN_FILENO));
     words[n++] = realpath("/proc/self/exe", NULL);
     bool plain = false; /* after "--" */
     for (int i = 1; i < argc && n < MPIRUN_WORDS - 1; i++) {
@@ -133,7 +142,7 @@ static void print_words(char **words) {
     fputc('\n', stderr);
 }
 
-static void become_mpirun(char **words) {
+static void become_mpirun(char **words, int input) {
     /* Its own group, so that ctrl-C comes to us alone; and it must not outlive us. */
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -141,8 +150,8 @@ static void become_mpirun(char **words) {
         setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
         setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
     }
-    /* A background group that reads from the terminal would be stopped. */
-    if (!freopen("/dev/null", "r", stdin)) _exit(EXIT_IO);
+    if (input < 0) input = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (dup2(input, STDIN_FILENO) < 0) _exit(EXIT_IO);
     execvp(words[0], words);
     fprintf(stderr, "dsv2: cannot start mpirun: %s; `make setup` installs it\n", strerror(errno));
     _exit(EXIT_USAGE);
@@ -165,14 +174,40 @@ bool launch_sensible(int ranks, Error *error) {
                 ranks, launch_node_cpus(), most);
 }
 
-int launch_ranks(int ranks, int argc, char **argv) {
+/* A background group that reads from the terminal would be stopped, so this process reads and passes on. */
+static void *pass_input_on(void *own) {
+    static char bytes[65536];
+    int to = *(int *)own;
+    ssize_t n, written = 1;
+    while ((n = read(STDIN_FILENO, bytes, sizeof bytes)) > 0 || (n < 0 && errno == EINTR))
+        for (ssize_t at = 0; at < n && written > 0; at += written)
+            while ((written = write(to, bytes + at, (size_t)(n - at))) < 0 && errno == EINTR) {}
+    close(to);
+    return NULL;
+}
+
+static void start_passing(int pipe_end) {
+    static int to;
+    static pthread_t thread;
+    to = pipe_end;
+    signal(SIGPIPE, SIG_IGN); /* the ranks may end before the input does */
+    check(!pthread_create(&thread, NULL, pass_input_on, &to), "cannot start a thread");
+}
+
+int launch_ranks(int ranks, bool input, int argc, char **argv) {
     char *words[MPIRUN_WORDS];
-    mpirun_words(words, ranks, argc, argv);
+    int ends[2] = {-1, -1};
+    mpirun_words(words, ranks, input, argc, argv);
     print_words(words);
     pass_signals_on();
+    check(!input || !pipe2(ends, O_CLOEXEC), "cannot make a pipe: %s", strerror(errno));
     mpirun_process = fork();
     check(mpirun_process >= 0, "cannot start a process: %s", strerror(errno));
-    if (mpirun_process == 0) become_mpirun(words);
+    if (mpirun_process == 0) become_mpirun(words, ends[0]);
+    if (input) {
+        close(ends[0]);
+        start_passing(ends[1]);
+    }
     int code = wait_for(mpirun_process);
     if (code == 128 + SIGKILL)
         fprintf(stderr, "dsv2: a rank was killed; when nobody did it, memory ran out\n");

@@ -18,8 +18,9 @@ bool launch_place(LaunchPlace *, Error *); /* false: srun without PMIx, which wo
 /* False + message for more ranks than this machine could ever serve. */
 bool launch_sensible(int ranks, Error *);
 
-/* Runs argv (of main) under mpirun with `ranks` ranks and returns the exit code. */
-int launch_ranks(int ranks, int argc, char **argv);
+/* Runs argv (of main) under mpirun with `ranks` ranks and returns the exit code. input: rank 0 gets standard input,
+ * else there is none. */
+int launch_ranks(int ranks, bool input, int argc, char **argv);
 
 /* MPI when there is more than one rank (FUNNELED), and base_rank, base_abort. Sets and mentions
  * yield_when_idle where local ranks outnumber the CPUs. */
@@ -33,6 +34,9 @@ int launch_node_cpus(void);
 /* Sets and returns the OpenMP threads of a rank: `wanted` (key threads), else OMP_NUM_THREADS, else CPUs / local ranks.
  * Rank 0 warns when threads outnumber CPUs, or when mpirun tied ranks to fewer CPUs than there are. */
 int launch_threads(int wanted);
+
+/* Whether somebody types what rank 0 reads from standard input. */
+bool launch_input_is_typed(void);
 
 /* Columns of the terminal that standard output ends in; 0 = none (a file, a pipe, plain mpirun). */
 int launch_terminal_columns(void);

@@ -11,6 +11,7 @@
 
 #include "data/utf8.h"
 #include "launch/agree.h"
+#include "launch/launcher.h"
 #include "launch/signals.h"
 #include "train/setup.h"
 #include "train/talk.h"
@@ -239,7 +240,7 @@ static int follow(Chat *c, Talk *t, Input *in, bool terminal, int64_t *number, b
 static int conversation(Chat *c, Error *error) {
     Talk t = {0};
     Input in = {.text = must_alloc(1, 1), .room = 1};
-    bool terminal = isatty(STDIN_FILENO) && isatty(STDERR_FILENO), over = false;
+    bool terminal = launch_input_is_typed(), over = false;
     int64_t number = 0;
     int code = EXIT_DONE;
     begin(c, &t);

@@ -114,7 +114,7 @@ const Command commands[] = {
      "What is chosen follows from seed, the prompt's number in the file and the place in the text: not from the ranks,\n"
      "nor from the other prompts. Standard error ends with the bytes of the cache and the speed.\n",
      check_generate},
-    {"chat", command_chat, RANKS_MPI, TAKES_KEYS | TAKES_OUT | TAKES_CHAT, 1, 2, "MODEL [QUESTION]",
+    {"chat", command_chat, RANKS_MPI, TAKES_KEYS | TAKES_OUT | TAKES_CHAT | READS_INPUT, 1, 2, "MODEL [QUESTION]",
      "a conversation with a model",
      "Answers QUESTION; without one, a line of standard input is a turn: /new begins another conversation, /exit or the end\n"
      "of the input ends. What was said is kept until context_length tokens are full, and then that is said.\n"

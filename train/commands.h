@@ -44,7 +44,8 @@ enum {
     TAKES_PROMPTS = 64,          /* --token-ids, --prompts, --prefix, --suffix */
     NEEDS_OUT = 128 | TAKES_OUT, /* -o must be given */
     TAKES_DOCUMENT = 256,        /* --document, --tokenizer */
-    TAKES_CHAT = 512             /* --messages, --system */
+    TAKES_CHAT = 512,            /* --messages, --system */
+    READS_INPUT = 1024           /* standard input, on rank 0 */
 };
 
 typedef struct {

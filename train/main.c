@@ -40,5 +40,5 @@ int main(int argc, char **argv) {
     if (command->ranks != RANKS_MPI) return place.rank == 0 ? command->run(&line) : EXIT_DONE;
     if (line.ranks == 1 || place.started) return run_rank(command, &line);
     if (!launch_sensible(line.ranks, &error)) return refuse(&place, &error);
-    return launch_ranks(line.ranks, argc, argv);
+    return launch_ranks(line.ranks, command->takes & READS_INPUT, argc, argv);
 }
