@@ -154,8 +154,23 @@ static bool configure(Generate *g, Error *error) {
     return ok && prompts_read(&g->prompts, line, &g->config, g->tokenizer, error);
 }
 
-static bool fits(const Generate *g, Error *error) {
+/* Who did not ask for a number of tokens gets what the model has positions for. */
+static void cap_new_tokens(Generate *g) {
+    int64_t longest = 0;
+    for (int64_t i = 0; i < g->prompts.count; i++) longest = max_i64(longest, g->prompts.prompt[i].n);
+    int64_t room = g->config.max_position_embeddings - longest;
+    if (room < 1 || room >= g->config.max_new_tokens ||
+        !strcmp(config_origin(&g->config, "generate.max_new_tokens"), "cli"))
+        return;
+    g->config.max_new_tokens = room;
+    if (base_rank == 0)
+        fprintf(stderr, "max_new_tokens %lld: max_position_embeddings %lld leaves no more\n", (long long)room,
+                (long long)g->config.max_position_embeddings);
+}
+
+static bool fits(Generate *g, Error *error) {
     const Config *c = &g->config;
+    cap_new_tokens(g);
     for (int64_t i = 0; i < g->prompts.count; i++)
         if (!generate_fits(c, &g->prompts.prompt[i], i, c->max_new_tokens, error)) return false;
     return true;
