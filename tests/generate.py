@@ -66,6 +66,9 @@ def by_text(rows, folder):
     rows.row(done.returncode == 0 and done.stdout.startswith(PROMPTS[0]) and done.stdout.endswith("\n"), "a text",
              said(done))
     rows.row("17 prompt tokens" in done.stderr, "bos stands in front", done.stderr.strip())
+    short = dsv2(["generate", FIXTURE, 600 * "x", "temperature=0"])
+    rows.row(short.returncode == 0 and "max_new_tokens 40: " in short.stderr and "40 new tokens" in short.stderr,
+             "as many tokens as the model has positions for", said(short)[-60:])
     out = os.path.join(rows.folder, "one.jsonl")
     kept = dsv2(["generate", folder, PROMPTS[0], *GREEDY, "-o", out])
     with open(out, encoding="utf-8") as file:
@@ -144,7 +147,7 @@ def mistakes(rows, folder):
             ([FIXTURE, "--prefix", "a", "--suffix", "b"], 65, "has no token <｜fim▁begin｜>"),
             ([folder, "--prompts", bad, "-o", "no/folder/x"], 65, "bad.jsonl:2"),
             ([FIXTURE, "a", "-o", "no/folder/x"], 74, "no/folder/x"),
-            ([FIXTURE, 600 * "x"], 65, "lower max_new_tokens to 40"),
+            ([FIXTURE, 600 * "x", "max_new_tokens=200"], 65, "lower max_new_tokens to 40"),
             ([FIXTURE, 700 * "x"], 65, "leaves no room in max_position_embeddings 640")):
         done = dsv2(["generate", *words])
         rows.row(done.returncode == code and says in done.stderr and len(done.stderr.splitlines()) == 1, says,
