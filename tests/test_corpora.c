@@ -166,7 +166,7 @@ static void ranks_make_the_same(void) {
     Prepared one = corpus_prepare(set, test_path("one"), 1);
     expect(one.parts > 4, "%lld parts are no test of ranks", (long long)one.parts);
     expect(one.source.duplicates == 500, "%lld duplicates", (long long)one.source.duplicates);
-    expect(one.shards > 4 && one.documents + one.validation_documents == 2500 + 700 + 10,
+    expect(one.shards > 4 && one.documents + one.validation_documents == 2500 + 700 && one.source.too_short == 10,
            "%lld shards, %lld documents", (long long)one.shards,
            (long long)(one.documents + one.validation_documents));
     for (int ranks = 2; ranks <= 3; ranks++) {
