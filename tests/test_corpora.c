@@ -147,6 +147,9 @@ static DataSet mixed_source(void) {
     Error error;
     check(disk_make_folder(test_path("in/deep"), &error), "%s", error.text);
     corpus_lines("in/a.jsonl", "plain", 2500, 600);
+    static const char few[] =
+        "{\"text\":\"a document of its own\"}\n{\"text\":\"short\"}\n{\"text\":\"another document\"}\n";
+    test_file("in/a-few.jsonl", few, sizeof few - 1);
     corpus_lines("in/b.jsonl.gz", "plain", 400, 600); /* copies of a's first */
     corpus_lines("in/c.jsonl.zst", "other", 700, 600);
     corpus_lines("in/deep/d.jsonl.zstd", "plain", 100, 600);
@@ -166,7 +169,7 @@ static void ranks_make_the_same(void) {
     Prepared one = corpus_prepare(set, test_path("one"), 1);
     expect(one.parts > 4, "%lld parts are no test of ranks", (long long)one.parts);
     expect(one.source.duplicates == 500, "%lld duplicates", (long long)one.source.duplicates);
-    expect(one.shards > 4 && one.documents + one.validation_documents == 2500 + 700 && one.source.too_short == 10,
+    expect(one.shards > 4 && one.documents + one.validation_documents == 2 + 2500 + 700 && one.source.too_short == 11,
            "%lld shards, %lld documents", (long long)one.shards,
            (long long)(one.documents + one.validation_documents));
     for (int ranks = 2; ranks <= 3; ranks++) {
@@ -368,6 +371,25 @@ static void expect_same_documents(const char *row, const char *single) {
     tokens_close(b);
 }
 
+/* As large as they may be, and no larger. */
+static void expect_full(const Prepared *p, int64_t most) {
+    Error error;
+    int64_t last = 0;
+    for (int i = 0; i < (int)p->shards; i++) {
+        char *file = must_format(TOKENS_NAME, p->train, i);
+        TokenShard *s = tokens_open(file, &error);
+        check(s, "%s", error.text);
+        const ShardInfo *info = tokens_info(s);
+        int64_t first;
+        check(tokens_document(s, 1, &first, &error), "%s", error.text);
+        expect(info->tokens <= most || info->documents == 1, "%s: %lld tokens", file, (long long)info->tokens);
+        expect(i == 0 || last + first > most, "%s: its first document fits the shard before", file);
+        last = info->tokens;
+        tokens_close(s);
+        free(file);
+    }
+}
+
 enum { LENGTH = 64 };
 
 /* The sequences that training gets. */
@@ -380,7 +402,7 @@ static uint64_t batches(const char *stem) {
     c.mix = (RealList){.count = 1, .name = {"set"}};
     Loader *l = loader_open(&c, &stem, 1, 258, &error);
     check(l, "%s", error.text);
-    for (int64_t i = 0; i < 700; i++) {
+    for (int64_t i = 0; i < 300; i++) {
         check(loader_sequence(l, i, to, &error), "%s", error.text);
         hash[1] = hash_bytes(a, sizeof a);
         hash[0] = hash_bytes(hash, sizeof hash);
@@ -391,7 +413,7 @@ static uint64_t batches(const char *stem) {
 
 static void shards_of_any_size(void) {
     static const int64_t sizes[] = {1, 500, 1000, 1009, 30000};
-    DataSet set = corpus_set(corpus_lines("s.jsonl", "word", 150, 200));
+    DataSet set = corpus_set(corpus_lines("s.jsonl", "word", 90, 200));
     set.validation = 0.2;
     Prepared one = corpus_prepare(set, test_path("one"), 1);
     uint64_t wanted = batches(one.train);
@@ -401,6 +423,7 @@ static void shards_of_any_size(void) {
         expect(p.shards == (sizes[i] < 400 ? p.documents : p.shards) && p.shards > 0, "%lld shards",
                (long long)p.shards);
         expect(p.tokens == one.tokens && p.documents == one.documents, "%lld tokens", (long long)p.tokens);
+        expect_full(&p, sizes[i]);
         expect_same_stream(p.train, one.train);
         expect_same_stream(p.validation, one.validation);
         expect_same_documents(p.train, one.train);

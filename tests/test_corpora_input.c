@@ -365,8 +365,9 @@ void bad_lines_of_text(void) {
 
 /* -- long texts ----------------------------------------------------------------------------------------------------- */
 
-/* A document of several windows has the ids of the whole, however it comes. */
-void long_texts(void) {
+/* A document of several windows has the ids of the whole, however it comes; with a window's border between its lines, or
+ * in a line that goes on through several. */
+static void expect_long(char between) {
     Error error;
     int64_t bytes, n;
     Tokenizer *t = tokenizer_open("tests/fixtures/tokenizer/deepseek-v2.json", &error);
@@ -375,6 +376,8 @@ void long_texts(void) {
     char *text = must_alloc(12 * bytes, 1);
     for (int i = 0; i < 12; i++) memcpy(text + i * bytes, sample, (size_t)bytes);
     int32_t *ids = must_alloc(tokenizer_room(t, 12 * bytes), sizeof *ids), *found;
+    for (int64_t i = 0; i < 12 * bytes; i++)
+        if (text[i] == '\n') text[i] = between;
     n = tokenizer_encode(t, ids, text, 12 * bytes, SPECIALS_MATCH);
     static const char *const names[] = {"long.txt", "long.txt.gz"};
     for (int i = 0; i < 2; i++) {
@@ -396,4 +399,9 @@ void long_texts(void) {
     free(text);
     free(sample);
     tokenizer_close(t);
+}
+
+void long_texts(void) {
+    expect_long('\n');
+    expect_long(' ');
 }

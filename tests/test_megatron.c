@@ -202,6 +202,10 @@ static void spoil_bin_odd(Raw *r) { r->bin_bytes = 11; }
 static void spoil_bin_empty(Raw *r) { r->bin_bytes = 0; }
 static void spoil_border_first(Raw *r) { r->border[0] = 1; }
 static void spoil_border_order(Raw *r) { r->border[1] = 4; }
+static void spoil_border_back(Raw *r) {
+    r->borders = 4;
+    memcpy(r->border, (int64_t[]){0, 2, 1, 3}, 32);
+}
 static void spoil_border_last(Raw *r) { r->border[2] = 2; }
 static void spoil_border_negative(Raw *r) { r->border[1] = -1; }
 static void spoil_id(Raw *r) { r->id[4] = 258; }
@@ -244,6 +248,7 @@ void megatron_broken(void) {
         {spoil_bin_empty, "do not fit the 0 bytes"},
         {spoil_border_first, "document border 0 is sequence 1"},
         {spoil_border_order, "document border 1 is sequence 4"},
+        {spoil_border_back, "document border 2 is sequence 1 after 2"},
         {spoil_border_last, "document border 2 is sequence 2"},
         {spoil_border_negative, "document border 1 is sequence -1"},
         {spoil_id, "m.bin: document 1 holds id 258, outside the tokenizer's 258"},
