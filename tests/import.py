@@ -83,6 +83,16 @@ def converted():
         rows.row(kinds == ["float32", "bfloat16"], "config.json says which", str(kinds))
 
 
+def begin_alike():
+    """A run from a folder and one from its import compute with the same bits."""
+    for name in "fp16", "mixed":
+        runs = ["%s-from-%s" % (name, kind) for kind in ("folder", "import")]
+        if all([train(run, place(name + end), "1e-3", 1, 1) for run, end in zip(runs, ("", "-in"))]):
+            outs = [ran(run + ": export", ["export", place(run), "-o", place(run + "-out"), "dtype=fp32"]) and
+                    hf.weights(place(run + "-out")) for run in runs]
+            rows.row(outs[0] == outs[1] and outs[0], name + ": after a step the masters are the same")
+
+
 def reference():
     """Logits and gradients of an imported model against another implementation."""
     checkpoint = place("fixture-in")
@@ -466,6 +476,7 @@ def main():
         memory()  # first: a process begins with the peak of the one that started it
         round_trips()
         converted()
+        begin_alike()
         reference()
         lite()
         born_here()
