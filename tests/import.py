@@ -83,6 +83,25 @@ def converted():
         rows.row(kinds == ["float32", "bfloat16"], "config.json says which", str(kinds))
 
 
+def other_tokenizer():
+    """Files of a tokenizer that is not read here come along all the same; a run of another tokenizer has its own."""
+    source, checkpoint, out = place("odd"), place("odd-in"), place("odd-out")
+    shutil.copytree(place("bf16"), source)
+    os.rename(os.path.join(source, "tokenizer.json"), os.path.join(source, "tokenizer.model"))
+    ran("tokenizer.model: import", ["import", source, "-o", checkpoint])
+    ran("tokenizer.model: export", ["export", checkpoint, "-o", out])
+    same_files("tokenizer.model", out, source, ["tokenizer.model", "tokenizer_config.json", "config.json"])
+    config = rows.config("steps: 4\n")
+    with open(config) as f:
+        text = f.read().replace("init: random", "init_from: " + place("bf16")).replace("model:", "tokenizer: bytes\nunused:")
+    with open(config, "w") as f:
+        f.write("\n".join(line for line in text.split("\n") if not line.startswith(("unused:", "        "))))
+    done = dsv2(["train", config, "output_dir=" + place("bytes-run")])
+    rows.row(done.returncode == 0, "a run of bytes from a folder with a tokenizer", said(done))
+    files = os.listdir(os.path.join(place("bytes-run"), "checkpoints/step-00000004"))
+    rows.row("tokenizer.json" not in files and "config.json" in files, "its checkpoint has no tokenizer of the folder")
+
+
 def begin_alike():
     """A run from a folder and one from its import compute with the same bits."""
     for name in "fp16", "mixed":
@@ -476,6 +495,7 @@ def main():
         memory()  # first: a process begins with the peak of the one that started it
         round_trips()
         converted()
+        other_tokenizer()
         begin_alike()
         reference()
         lite()

@@ -23,10 +23,12 @@ static bool take_renamed(Companions *c, const char *path, Error *error) {
     return text != NULL;
 }
 
-/* The run's own tokenizer, whatever lay in the folder of the weights. */
+/* The run's own tokenizer, whatever lay in the folder of the weights. A folder without tokenizer.json is read as bytes
+ * for want of one: its other files stay. */
 static bool take_tokenizer(Companions *c, const char *name, Error *error) {
-    companions_remove(c, COMPANION_TOKENIZER);
-    if (!strcmp(name, "bytes")) return true;
+    bool bytes = !strcmp(name, "bytes");
+    if (!bytes || companions_find(c, "tokenizer.json")) companions_remove(c, COMPANION_TOKENIZER);
+    if (bytes) return true;
     char parent[PATH_MAX];
     bool folder = disk_is_folder(name);
     const char *slash = strrchr(name, '/');
