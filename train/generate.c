@@ -55,7 +55,7 @@ static bool print_token(void *own, int64_t prompt, int32_t id) {
         printf(" %d", id);
         return !fflush(stdout);
     }
-    char *piece = must_alloc(tokenizer_max_bytes(g->tokenizer) + 3, 1);
+    char *piece = must_alloc(tokenizer_stream_room(g->tokenizer), 1);
     print_text(piece, tokenizer_stream_next(g->tokenizer, &g->stream[0], piece, id));
     free(piece);
     return !ferror(stdout);
