@@ -99,24 +99,30 @@ static bool says_layout(const char *const *overrides, int n) {
     return false;
 }
 
+/* text: of a checkpoint's config; ep: of the layout, where overrides say none. */
+static bool config_with_ep(Config *c, const ModelPath *m, const char *text, int ep, const char *const *overrides,
+                           int n, int ranks, char **warnings, Error *error) {
+    const char *all[n + 1], *tokenizer = is_file(m->path, "tokenizer.json") ? m->path : NULL;
+    char layout[64];
+    int count = 0;
+    snprintf(layout, sizeof layout, "layout.ep=%d", ep);
+    if (!says_layout(overrides, n)) all[count++] = layout;
+    for (int i = 0; i < n; i++) all[count++] = overrides[i];
+    if (m->kind == MODEL_HF) return config_from_hf(c, m->path, all, count, ranks, warnings, error);
+    return config_from_dump(c, text, tokenizer, all, count, ranks, warnings, error);
+}
+
+/* The layout it was trained with says nothing about this one: the ranks share the experts where they can. */
 bool model_config(Config *c, const ModelPath *m, const char *const *overrides, int n, int ranks, char **warnings,
                   Error *error) {
-    if (m->kind == MODEL_HF) return config_from_hf(c, m->path, overrides, n, ranks, warnings, error);
     char *text = NULL;
     Progress progress;
-    bool ok = checkpoint_read_config(m->path, &text, &progress, error) && config_parse_dump(c, text, error);
-    if (ok) {
-        int64_t experts = c->n_routed_experts;
-        const char *all[n + 1];
-        char layout[64];
+    bool ok = (m->kind == MODEL_HF || checkpoint_read_config(m->path, &text, &progress, error)) &&
+              config_with_ep(c, m, text, 1, overrides, n, ranks, warnings, error);
+    if (ok && ranks > 1 && c->n_routed_experts && c->n_routed_experts % ranks == 0 && !says_layout(overrides, n)) {
+        free(*warnings);
         config_free(c);
-        /* the layout it was trained with says nothing about this one */
-        snprintf(layout, sizeof layout, "layout.ep=%d", experts && experts % ranks == 0 ? ranks : 1);
-        int count = 0;
-        if (!says_layout(overrides, n)) all[count++] = layout;
-        for (int i = 0; i < n; i++) all[count++] = overrides[i];
-        const char *tokenizer = is_file(m->path, "tokenizer.json") ? m->path : NULL;
-        ok = config_from_dump(c, text, tokenizer, all, count, ranks, warnings, error);
+        ok = config_with_ep(c, m, text, ranks, overrides, n, ranks, warnings, error);
     }
     free(text);
     return ok;
