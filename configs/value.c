@@ -204,7 +204,7 @@ void value_default(const Key *key, void *slot, Pool *pool) {
     if (key->type == TYPE_STRING || key->type == TYPE_CHOICE) {
         *(const char **)slot = key->fallback;
     } else if (!unset) {
-        Error error = {""};
+        Error error = {0};
         Node *node = yaml_parse(pool, key->fallback, (int64_t)strlen(key->fallback), "keys.def", &error);
         check(node && value_parse(key, node, slot, &error), "default of %s: %s", key->path, error.text);
     }

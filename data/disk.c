@@ -22,7 +22,11 @@ void disk_path(char path[PATH_MAX], const char *format, ...) {
 }
 
 static bool fail_errno(Error *error, const char *file, const char *doing) {
-    return fail(error, "%s: cannot %s: %s", file, doing, strerror(errno));
+    int cause = errno;
+    bool disk = cause == ENOSPC || cause == EDQUOT || cause == EIO || cause == EROFS || cause == EFBIG;
+    fail(error, "%s: cannot %s: %s", file, doing, strerror(cause));
+    if (error && disk) error->code = EXIT_IO;
+    return false;
 }
 
 bool disk_write(int fd, const void *bytes, int64_t count, int64_t offset, const char *file, Error *error) {
@@ -74,7 +78,7 @@ bool disk_reserve(int fd, int64_t bytes, const char *file, Error *error) {
             failed = fallocate(fd, 0, 0, (off_t)bytes);
         while (failed && errno == EINTR);
     if (!failed || errno == EOPNOTSUPP || errno == ENOSYS) return true;
-    return fail(error, "%s: cannot reserve %lld bytes: %s", file, (long long)bytes, strerror(errno));
+    return fail_errno(error, file, "reserve all bytes of it");
 }
 
 bool disk_finish(int fd, bool ok, const char *file, Error *error) {
@@ -142,7 +146,7 @@ bool disk_sync_folder(const char *path, Error *error) {
 
 bool disk_rename(const char *from, const char *to, Error *error) {
     char parent[PATH_MAX];
-    if (rename(from, to)) return fail(error, "%s: cannot rename to %s: %s", from, to, strerror(errno));
+    if (rename(from, to)) return fail_errno(error, to, "rename a folder or file to this name");
     parent_of(to, parent);
     return disk_sync_folder(parent, error);
 }

@@ -49,6 +49,7 @@ bool fail(Error *error, const char *format, ...) {
     if (error) {
         vsnprintf(error->text, sizeof error->text, format, args);
         make_one_line(error->text);
+        error->code = 0;
     }
     va_end(args);
     return false;

@@ -27,11 +27,13 @@ extern void (*base_abort)(int code);
 /* The message of something that failed on somebody's input: file, place, cause, what to do. */
 typedef struct {
     char text[1024];
+    int code; /* the exit code that fits where the cause decides it (EXIT_IO: a full or broken disk); 0: the caller's */
 } Error;
 
 /* Sets the message, in one line without control characters; always returns false, so that `return fail(error, ...)`
  * reads well. */
 bool fail(Error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static inline int error_code(const Error *error, int otherwise) { return error->code ? error->code : otherwise; }
 
 double clock_seconds(void); /* monotonic */
 

@@ -8,10 +8,11 @@ bool agree(Comm *comm, bool mine, Error *error) {
     comm_reduce_i64(comm, &first, 1, REDUCE_MIN);
     if (first == comm->size) return true;
     Error said = *error;
-    comm->ops->host_broadcast(comm, said.text, sizeof said.text, (int)first);
-    if (comm->size == 1)
+    comm->ops->host_broadcast(comm, &said, sizeof said, (int)first);
+    if (comm->size == 1 || !strncmp(said.text, "rank ", 5)) /* named already */
         *error = said;
     else
         fail(error, "rank %d: %.1000s", (int)first, said.text);
+    error->code = said.code;
     return false;
 }

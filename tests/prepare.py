@@ -15,7 +15,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools"))
 from runs import ENV, ROOT, Rows, command, dsv2, log_of, said  # noqa: E402
 
-EXIT_DONE, EXIT_USAGE, EXIT_INPUT, EXIT_RETRY = 0, 2, 65, 75
+EXIT_DONE, EXIT_USAGE, EXIT_INPUT, EXIT_IO, EXIT_RETRY = 0, 2, 65, 74, 75
 TOKENIZER = os.path.join(ROOT, "tests/fixtures/tokenizer/deepseek-v2.json")
 
 
@@ -202,6 +202,21 @@ def training(rows, folder):
     rows.row(losses[0] == losses[1], "shards of any size train alike", str(losses))
 
 
+def full_disk(rows, config, wanted):
+    """With no room it is said and ends with 74; with more room the same command goes on."""
+    mount = os.path.join(rows.folder, "tmpfs")
+    os.makedirs(mount)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", mount], capture_output=True).returncode:
+        return print("     prepare/a full tmpfs is not tried: mount is not allowed here")
+    for ranks in 1, 2:
+        done = dsv2(["prepare", config, "output_dir=" + mount], ranks)
+        rows.row(done.returncode == EXIT_IO and "No space left" in done.stderr, "a full disk, %d ranks" % ranks, said(done))
+    subprocess.run(["mount", "-o", "remount,size=100m", mount])
+    done = dsv2(["prepare", config, "output_dir=" + mount])
+    rows.row(done.returncode == EXIT_DONE and digest(mount) == wanted, "a disk with room again", said(done))
+    subprocess.run(["umount", mount])
+
+
 def main():
     rows = Rows("prepare")
     folder = rows.new_folder("source")
@@ -215,6 +230,7 @@ def main():
     kills(rows, config, wanted, 1, 12)
     kills(rows, config, wanted, 2, 6)
     stopped(rows, config, wanted)
+    full_disk(rows, config, wanted)
     dry_run(rows, config)
     on_terminal(rows, config)
     inspect(rows, config, folder)

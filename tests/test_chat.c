@@ -23,7 +23,7 @@ static const ChatTemplate *named(const char *name) {
 /* Ids in words, those that are trained on in brackets. */
 static void expect_chat(const Tokenizer *t, const char *template, const ChatMessage *messages, int64_t count,
                         bool answer, const char *wanted) {
-    Error error = {""};
+    Error error = {0};
     int32_t *ids;
     int64_t n;
     bool *trained;
@@ -166,7 +166,7 @@ static void recognised(void) {
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char *text = must_format(rows[i].format, rows[i].text);
-        Error error = {""};
+        Error error = {0};
         test_file("tokenizer_config.json", text, (int64_t)strlen(text));
         const ChatTemplate *t = chat_template(test_folder(), "", &error);
         if (rows[i].name)

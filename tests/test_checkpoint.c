@@ -42,7 +42,7 @@ static void add_params(Model *m) {
 }
 
 static void model_make(Model *m, Comm *world, const Layout *l) {
-    Error error = {""};
+    Error error = {0};
     *m = (Model){.device = device_open("ref", NULL), .world = world};
     m->config =
         (Config){.dtype = l->dtype, .ep = l->ep, .save_total_limit = LIMIT, .initializer_range = 1, .seed = 5};
@@ -118,7 +118,7 @@ static bool save(Model *m, const char *folder, int64_t step, Error *error) {
 
 static void save_steps(const Layout *l, const char *folder, int64_t first, int64_t last) {
     Model m;
-    Error error = {""};
+    Error error = {0};
     Comm *world = comm_open_single();
     model_make(&m, world, l);
     for (int64_t step = first; step <= last; step++)
@@ -130,7 +130,7 @@ static void save_steps(const Layout *l, const char *folder, int64_t first, int64
 static bool load_here(Comm *world, const Layout *l, const char *path, int64_t step) {
     Model got, want;
     Progress p = {0};
-    Error error = {""};
+    Error error = {0};
     model_make(&got, world, l);
     model_make(&want, world, l);
     set_all(&got, step + 50);
@@ -178,7 +178,7 @@ typedef struct {
 static bool save_ranks(Comm *world, void *own) {
     const Move *move = own;
     Model m;
-    Error error = {""};
+    Error error = {0};
     model_make(&m, world, move->from);
     bool ok = save(&m, move->folder, 7, &error);
     if (!ok) printf("  rank %d: %s\n", world->rank, error.text);
@@ -461,7 +461,7 @@ static void test_other_model(void) {
 /* -- saves that fail ---------------------------------------------------------------------------- */
 static void test_failed_save(void) {
     Model m;
-    Error error = {""};
+    Error error = {0};
     char folder[300];
     Comm *world = comm_open_single();
     snprintf(folder, sizeof folder, "%s/checkpoints", test_folder());

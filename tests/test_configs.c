@@ -15,7 +15,7 @@ static void make_folder(const char *name) {
 
 /* Loads or counts a failure. */
 static bool load(Config *c, const char *file, const char *const *overrides, int n, int ranks) {
-    Error error = {""};
+    Error error = {0};
     char *warnings = NULL;
     bool ok = config_load(c, file, overrides, n, ranks, &warnings, &error);
     expect(ok, "%s: %s", file, error.text);
@@ -24,7 +24,7 @@ static bool load(Config *c, const char *file, const char *const *overrides, int 
 }
 
 static bool load_json(Config *c, const char *path, char **warnings) {
-    Error error = {""};
+    Error error = {0};
     bool ok = config_from_hf(c, path, NULL, 0, 1, warnings, &error);
     expect(ok, "%s: %s", path, error.text);
     return ok;
@@ -89,7 +89,7 @@ static void overrides_are_found(void) {
     static Config c;
     write_good();
     for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++) {
-        Error error = {""};
+        Error error = {0};
         char *warnings = NULL;
         bool ok = load_extra(&c, "layout: {}", spellings[i].override, 2, &warnings, &error);
         free(warnings);
@@ -129,7 +129,7 @@ static void warnings_are_given(void) {
     static Config c;
     write_good();
     for (size_t i = 0; i < sizeof warned / sizeof *warned; i++) {
-        Error error = {""};
+        Error error = {0};
         char *warnings = NULL;
         bool ok = load_extra(&c, warned[i].extra, NULL, 2, &warnings, &error);
         expect(ok, "%s: %s", warned[i].extra, error.text);
@@ -161,7 +161,7 @@ static void values_are_derived(void) {
 
 static void expect_round_trip(const Config *c, const char *name, int ranks) {
     static Config parsed, loaded;
-    Error error = {""};
+    Error error = {0};
     char *dump = config_dump(c, true), *plain = config_dump(c, false);
     bool ok = config_parse_dump(&parsed, dump, &error);
     expect(ok, "%s: %s", name, error.text);
@@ -232,7 +232,7 @@ static void resume_is_checked(void) {
     write_good();
     if (!load(&old, write_config("old.yaml", "base: good.yaml\n"), NULL, 0, 1)) return;
     for (size_t i = 0; i < sizeof resumed / sizeof *resumed; i++) {
-        Error error = {""};
+        Error error = {0};
         char *warnings = NULL, *changes = NULL;
         if (!load_extra(&now, "", resumed[i].override, 1, &warnings, &error)) expect(false, "%s", error.text);
         bool ok = config_resume_check(&old, &now, &changes, &error), fixed = resumed[i].fixed != NULL;

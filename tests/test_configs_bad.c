@@ -54,7 +54,7 @@ static const Bad bad_yaml[] = {
 
 static void refuse_file(const char *text, const char *place, const char *cause) {
     static Config c;
-    Error error = {""};
+    Error error = {0};
     char *warnings = NULL;
     bool ok = config_load(&c, write_config("bad.yaml", text), NULL, 0, 1, &warnings, &error);
     expect_message(text, ok, &error, place, cause);
@@ -191,7 +191,7 @@ void bad_keys_are_refused(void) {
     static Config c;
     write_good();
     for (size_t i = 0; i < sizeof bad_keys / sizeof *bad_keys; i++) {
-        Error error = {""};
+        Error error = {0};
         char *warnings = NULL;
         bool ok = load_extra(&c, bad_keys[i].text, NULL, 1, &warnings, &error);
         expect_message(bad_keys[i].text, ok, &error, bad_keys[i].place, bad_keys[i].cause);
@@ -229,7 +229,7 @@ static const Bad bad_overrides[] = {
 
 void bad_overrides_are_refused(void) {
     static Config c;
-    Error error = {""};
+    Error error = {0};
     char *warnings = NULL;
     const char *twice[] = {"steps=5", "steps=6"};
     write_good();
@@ -301,7 +301,7 @@ static const struct {
 
 static void refuse_json(const char *what, const char *path, const char *cause) {
     static Config c;
-    Error error = {""};
+    Error error = {0};
     char *warnings = NULL;
     bool ok = config_from_hf(&c, path, NULL, 0, 1, &warnings, &error);
     expect_message(what, ok, &error, "config.json", cause);
@@ -328,7 +328,7 @@ void bad_json_is_refused(void) {
 static void load_damaged(const char *text, int64_t length, uint64_t trial, bool json) {
     static Config c;
     char *copy = must_strdup(text), *warnings = NULL;
-    Error error = {""};
+    Error error = {0};
     for (uint64_t k = 0; k < 1 + trial % 3; k++) {
         uint64_t bits = random_bits(7, trial, k);
         copy[bits % (uint64_t)length] = (char)(bits >> 40 | 1);

@@ -277,7 +277,7 @@ static void test_strangers(void) {
     write_sample(path_of("sample.h5"));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         hid_t file = stranger_open(cases[i].version);
-        Error error = {""};
+        Error error = {0};
         int32_t data[8];
         cases[i].make(file);
         H5Fclose(file);

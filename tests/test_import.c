@@ -75,7 +75,7 @@ static const char *inside(const char *name) {
 
 static void staged_folders(void) {
     Staged s, second;
-    Error error = {""};
+    Error error = {0};
     expect(staged_open(&s, inside("deep/er/new/"), &error), "%s", error.text);
     expect(!disk_exists(inside("deep/er/new")) && disk_exists(inside("deep/er/.tmp-new")), "only the temporary name");
     expect(!staged_open(&second, inside("deep/er/new"), &error) && strstr(error.text, "another process"), "%s",
@@ -108,7 +108,7 @@ static void staged_folders(void) {
 
 static char *written(const char *source, const char *const *override, int n, const char *dtype) {
     Config c;
-    Error error = {""};
+    Error error = {0};
     char *warnings;
     check(disk_write_file(inside("config.json"), source, (int64_t)strlen(source), &error), "%s", error.text);
     bool ok = config_from_hf(&c, inside("config.json"), override, n, 1, &warnings, &error);
@@ -158,7 +158,7 @@ static void config_as_text(void) {
 /* A key spelled with an escape would be there twice: said, not written. */
 static void config_twice(void) {
     Config c;
-    Error error = {""};
+    Error error = {0};
     const char *source = "{\"hidden_siz\\u0065\": 16, \"rms_norm_\\u0065ps\": 1e-6, " SHAPE "}";
     expect(!config_from_hf_text(&c, source, "config.json", &error) && strstr(error.text, "duplicate"), "%s",
            error.text);
@@ -206,7 +206,7 @@ static void published_table(void) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Config c;
-        Error error = {""};
+        Error error = {0};
         const char *name;
         check(config_from_hf_text(&c, cases[i].text, "config.json", &error), "%s", error.text);
         char *notes = config_published_notes(&c, &name);
@@ -248,7 +248,7 @@ static void companion_names(void) {
 
 /* The byte tokenizer as a file gives the ids and the text that it gives itself. */
 static void bytes_as_a_file(void) {
-    Error error = {""};
+    Error error = {0};
     char *json = tokenizer_bytes_json(), *config = tokenizer_bytes_config(), text[512], back[512];
     check(disk_write_file(inside("tokenizer.json"), json, (int64_t)strlen(json), &error) &&
               disk_write_file(inside("tokenizer_config.json"), config, (int64_t)strlen(config), &error),

@@ -133,7 +133,8 @@ static bool prepare(Eval *v, int *code, Error *error) {
     if (world->rank == 0) {
         ok = (!texts || make_folder(v, error)) && (!v->out || outfile_open(&v->items, v->out, error));
         if (!ok) failed = EXIT_IO;
-        for (int i = 0; ok && i < v->tasks; i++) ok = prepare_task(v, &v->task[i], error);
+        for (int i = 0; ok && i < v->tasks; i++)
+            if (!(ok = prepare_task(v, &v->task[i], error))) failed = error_code(error, EXIT_INPUT);
     }
     comm_reduce_i64(world, &failed, 1, REDUCE_MAX);
     *code = (int)failed;

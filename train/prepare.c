@@ -33,7 +33,7 @@ static int prepare_sets(const Config *c, const Tokenizer *tokenizer, Comm *world
         Prepared p;
         bool ok = prepare_set(&p, c, &c->data[i], tokenizer, folder, world, error);
         if (ok) print_set(c->data[i].name, &p);
-        if (!ok) code = p.stopped ? EXIT_RETRY : EXIT_INPUT;
+        if (!ok) code = p.stopped ? EXIT_RETRY : error_code(error, EXIT_INPUT);
     }
     free(folder);
     return code;

@@ -165,7 +165,7 @@ int command_train_tokenizer(const CommandLine *line) {
         bool ok = find_files(&j, line, &error) && count_words(&j, &error) && learn(&j, &error) &&
                   tokenizer_write(line->out, &j.learned, j.controls, &error);
         if (ok) report(&j, line->out);
-        code = ok ? EXIT_DONE : EXIT_INPUT;
+        code = ok ? EXIT_DONE : error_code(&error, EXIT_INPUT);
     }
     if (code != EXIT_DONE) fprintf(stderr, "%sdsv2: %s\n", j.terminal ? "\n" : "", error.text);
     close_job(&j);

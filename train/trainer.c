@@ -154,7 +154,7 @@ bool trainer_open(Trainer *t, const CommandLine *line, int *code, Error *error) 
         return false;
     *code = EXIT_INPUT;
     if (!open_weights(t, line, code, error)) {
-        if (t->data.stopped) *code = EXIT_RETRY;
+        *code = t->data.stopped ? EXIT_RETRY : error_code(error, *code);
         return false;
     }
     t->peak = peak_flops(t->session.device, t->session.engine.run.dtype);

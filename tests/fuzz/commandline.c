@@ -10,7 +10,7 @@ enum { WORDS_MOST = 400 };
 bool fuzz_commandline(const uint8_t *data, int64_t bytes) {
     static CommandLine line;
     const char *words[WORDS_MOST] = {"dsv2"};
-    Error error = {""};
+    Error error = {0};
     int n = 1;
     char *text = fuzz_text(data, bytes), *rest = text;
     while (n < WORDS_MOST && rest) words[n++] = strsep(&rest, "\n");

@@ -8,7 +8,7 @@
 
 /* Any model can be written as a config.json, which config_to_hf reads back itself. */
 static void write_anew(const Config *c) {
-    Error error = {""};
+    Error error = {0};
     char *text = config_to_hf(c, NULL, "bfloat16", &error);
     check(text, "%s", error.text);
     free(text);
@@ -17,7 +17,7 @@ static void write_anew(const Config *c) {
 static void look_at(Config *c) {
     static Config again;
     if (c->vocab_size) write_anew(c);
-    Error error = {""};
+    Error error = {0};
     char *dump = config_dump(c, false), *with_origins = config_dump(c, true);
     check(config_parse_dump(&again, with_origins, &error), "the dump is not read back: %s", error.text);
     char *dump_again = config_dump(&again, false);
@@ -35,7 +35,7 @@ enum { WORDS_MOST = 16 };
  * parser's business. */
 bool fuzz_config(const uint8_t *data, int64_t bytes) {
     static Config c;
-    Error error = {"a path"};
+    Error error = {.text = "a path"};
     const char *words[WORDS_MOST];
     char *text = fuzz_text(data, bytes), *warnings = NULL;
     int64_t file_bytes = (int64_t)strlen(text);
@@ -52,7 +52,7 @@ bool fuzz_config(const uint8_t *data, int64_t bytes) {
 
 /* What a config.json says stays as it came where nothing has changed. */
 static void write_back(const Config *c, const char *source) {
-    Error error = {""};
+    Error error = {0};
     char *same = config_to_hf(c, source, NULL, &error);
     check(same && !strcmp(same, source), "config.json does not stay as it came: %s", same ? same : error.text);
     free(same);
@@ -60,7 +60,7 @@ static void write_back(const Config *c, const char *source) {
 
 bool fuzz_hf_config(const uint8_t *data, int64_t bytes) {
     static Config c;
-    Error error = {""};
+    Error error = {0};
     char *warnings = NULL;
     bool ok = config_from_hf(&c, fuzz_file("config.json", data, bytes), NULL, 0, 1, &warnings, &error);
     free(warnings);

@@ -12,7 +12,7 @@
 /* All of a packed file, as far as a MiB; a bomb may go on. */
 static bool unpack(const char *name, const uint8_t *data, int64_t bytes) {
     enum { MOST = 1 << 20, AT_ONCE = 5000 };
-    Error error = {""};
+    Error error = {0};
     Input *in = input_open(fuzz_file(name, data, bytes), &error);
     char *to = must_alloc(AT_ONCE, 1);
     int64_t n = in ? 1 : -1;
@@ -89,7 +89,7 @@ static bool read_megatron(const char *bin, Error *error) {
 /* The first byte says how long the .bin is, which holds the ids 1 2 3 ...; the rest is the .idx. */
 bool fuzz_megatron(const uint8_t *data, int64_t bytes) {
     uint8_t ids[256] = {0};
-    Error error = {""};
+    Error error = {0};
     int64_t n = bytes ? *data : 0, element = bytes > 18 && data[18] == 8 ? 2 : 1;
     for (int64_t i = 0; i < n; i += element) ids[i] = (uint8_t)(i / element + 1);
     fuzz_file("fuzz.idx", bytes ? data + 1 : data, bytes ? bytes - 1 : 0);

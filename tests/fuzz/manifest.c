@@ -7,7 +7,7 @@
 
 bool fuzz_manifest(const uint8_t *data, int64_t bytes) {
     Manifest m;
-    Error error = {""};
+    Error error = {0};
     if (!manifest_parse(&m, fuzz_text(data, bytes), "fuzz", &error)) return fuzz_verdict(false, &error);
     check(m.step >= 0 && m.ranks >= 1 && m.ep <= m.ranks, "step %lld, %d ranks, ep %d", (long long)m.step, m.ranks,
           m.ep);

@@ -25,7 +25,7 @@ static bool read_documents(const char *name, const uint8_t *data, int64_t bytes)
     int64_t documents = 0;
     DocumentFile file = {.file = fuzz_file(name, data, bytes), .field = "text"};
     DocumentCounts counts = {0};
-    Error error = {""};
+    Error error = {0};
     DocumentSink sink = {.own = &documents, .text = take_text, .end = take_end, .progress = take_progress};
     bool ok = documents_read(&file, &sink, &counts, &error);
     check(documents + counts.skipped <= bytes + 1, "%lld documents in %lld bytes", (long long)documents,
@@ -55,7 +55,7 @@ static bool read_questions(const char *path, LinesKind kind, Error *error) {
 }
 
 bool fuzz_questions(const uint8_t *data, int64_t bytes) {
-    Error error = {""};
+    Error error = {0};
     LinesKind kind;
     const char *path = fuzz_file("fuzz.jsonl", data, bytes);
     bool ok = questions_recognise(path, &kind, &error) && (kind == LINES_TEXT || read_questions(path, kind, &error));

@@ -24,7 +24,7 @@ static void encode_samples(const Tokenizer *t) {
 }
 
 bool fuzz_tokenizer(const uint8_t *data, int64_t bytes) {
-    Error error = {""};
+    Error error = {0};
     Tokenizer *t = tokenizer_open(fuzz_file("tokenizer.json", data, bytes), &error);
     if (t) {
         encode_samples(t);

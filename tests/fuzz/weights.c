@@ -22,7 +22,7 @@ static void look_at(const StTensor *t, const uint8_t *data, int64_t bytes) {
 
 bool fuzz_safetensors(const uint8_t *data, int64_t bytes) {
     StList list;
-    Error error = {""};
+    Error error = {0};
     if (!st_parse_file(&list, data, bytes, "fuzz", &error)) return fuzz_verdict(false, &error);
     int64_t covered = 0;
     for (int64_t i = 0; i < list.count; i++) {
@@ -36,7 +36,7 @@ bool fuzz_safetensors(const uint8_t *data, int64_t bytes) {
 
 bool fuzz_index(const uint8_t *data, int64_t bytes) {
     StIndex index;
-    Error error = {""};
+    Error error = {0};
     char *text = fuzz_text(data, bytes);
     bool ok = st_parse_index(&index, text, bytes, "fuzz", &error);
     free(text);
