@@ -31,7 +31,9 @@ struct Device {
     void *own;               /* the backend's state */
     int64_t workspace_bytes; /* held by the backend for its kernels' temporary blocks */
     int threads;
-    Work work;            /* plan only */
+    bool few_rows; /* products of a few rows give a row the bits it has alone, and read each weight once: decoding.
+                           * Else a row's bits are those it has among many, whatever the layout of ranks: training */
+    Work work;     /* plan only */
     int64_t latent_bytes; /* of caches that attention_latent has read so far */
 };
 

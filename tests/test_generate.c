@@ -147,8 +147,10 @@ static void piece_logits(Engine *e, const int32_t *ids, const TokenSpan *piece, 
                    .pieces = pieces};
     Tensor x = arena_2d(&run->scratch, run->dtype, n, e->model.embedding->cols);
     Tensor y = arena_2d(&run->scratch, F32, n, VOCAB);
+    run->device->few_rows = true;
     model_decode(x, &e->model, &e->decoder.cache, &t, run);
     head_logits(y, &e->model.head, x, run);
+    run->device->few_rows = false;
     tensor_to_doubles(logits, y, run);
     arena_rewind(&run->scratch, mark);
 }

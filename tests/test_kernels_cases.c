@@ -60,6 +60,10 @@ static void linear_forward(Trial *t, const int64_t *d) {
     Tensor x = in(t, d[0], d[1]), w = in(t, d[2], d[1]);
     t->k->linear_forward(t->device, out(t, d[0], d[2]), x, w);
     t->k->linear_forward(t->device, out_stat(t, d[0], d[2]), x, w);
+    t->device->few_rows = true; /* as decoding has it */
+    t->k->linear_forward(t->device, out(t, d[0], d[2]), x, w);
+    t->k->linear_forward(t->device, out_stat(t, d[0], d[2]), x, w);
+    t->device->few_rows = false;
 }
 static void linear_backward_input(Trial *t, const int64_t *d) {
     Tensor dy = in(t, d[0], d[2]), w = in(t, d[2], d[1]);
@@ -92,6 +96,9 @@ static void grouped_linear_forward(Trial *t, const int64_t *d) {
     Groups groups = trial_groups(t, d + 4, d[3]);
     Tensor x = in(t, grouped_rows(d), d[0]), w = in(t, d[3] * d[1], d[0]);
     t->k->grouped_linear_forward(t->device, grouped_out(t, d[1], d), x, w, groups);
+    t->device->few_rows = true;
+    t->k->grouped_linear_forward(t->device, grouped_out(t, d[1], d), x, w, groups);
+    t->device->few_rows = false;
 }
 static void grouped_linear_backward_input(Trial *t, const int64_t *d) {
     Groups groups = trial_groups(t, d + 4, d[3]);

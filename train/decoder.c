@@ -92,8 +92,10 @@ void decoder_run(Decoder *d, Model *m, ChoiceRule rule, int64_t limit, Run *run)
                    .piece = d->piece,
                    .pieces = d->pieces};
     Tensor x = scratch_2d(run, d->rows, m->embedding->cols);
+    run->device->few_rows = true;
     model_decode(x, m, &d->cache, &t, run);
     choose(d, m, x, rule, limit, run);
+    run->device->few_rows = false;
     arena_rewind(&run->scratch, mark);
 }
 

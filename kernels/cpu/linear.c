@@ -5,7 +5,8 @@
  * occur: the surplus rows belong to the next groups of the same thread, which writes them right
  * afterwards. Only the end of a thread's range has odd sizes.
  *
- * Few rows, as decoding has them: dots.h. A row's result then depends neither on the number of rows nor on threads.
+ * Few rows, where the device asks for them as decoding does: dots.h. A row's result then depends neither on the number
+ * of rows nor on threads.
  *
  * Weight gradients: tasks are slices of rows of dw, each summed over all rows of its group by one
  * thread, in a tile that is then added to dw in one go. When a group's rows are no multiple of
@@ -31,6 +32,7 @@ typedef struct {
     Groups groups;
     int64_t b_rows; /* rows of b a group */
     Gemm gemm;      /* n, k, strides, flags; m is filled in */
+    bool few;       /* few rows by dot products */
 } RowProduct;
 
 static Groups one_group(int64_t bound[2], int64_t rows) {
@@ -53,8 +55,7 @@ static void block_product(CpuThread *thread, const RowProduct *p, int64_t group,
 enum { FEW_COLS = 8 };
 
 static bool is_few(const RowProduct *p, int64_t rows) {
-    bool forward = (p->gemm.flags & (B_TRANSPOSED | ACCUMULATE)) == B_TRANSPOSED;
-    return forward && rows <= FEW_ROWS && p->gemm.k * (FEW_ROWS + FEW_COLS) * 4 <= CPU_TILE_BYTES / 2;
+    return p->few && rows <= FEW_ROWS && p->gemm.k * (FEW_ROWS + FEW_COLS) * 4 <= CPU_TILE_BYTES / 2;
 }
 
 static void few_product(CpuThread *thread, const RowProduct *p, int64_t group, int64_t row, int64_t rows, int64_t col,
@@ -120,7 +121,7 @@ static void row_products(Device *device, const RowProduct *p) {
     }
 }
 
-static RowProduct forward_of(Tensor y, Tensor x, Tensor w, Groups groups) {
+static RowProduct forward_of(const Device *device, Tensor y, Tensor x, Tensor w, Groups groups) {
     return (RowProduct){y,
                         x,
                         w,
@@ -130,11 +131,13 @@ static RowProduct forward_of(Tensor y, Tensor x, Tensor w, Groups groups) {
                          .lda = x.row_stride,
                          .ldb = w.row_stride,
                          .ldc = y.row_stride,
-                         .flags = gemm_flags(x, y) | B_TRANSPOSED}};
+                         .flags = gemm_flags(x, y) | B_TRANSPOSED},
+                        device->few_rows};
 }
 
-static RowProduct backward_of(Tensor dx, Tensor dy, Tensor w, Groups groups, bool accumulate) {
-    RowProduct p = forward_of(dx, dy, w, groups);
+static RowProduct backward_of(const Device *device, Tensor dx, Tensor dy, Tensor w, Groups groups, bool accumulate) {
+    RowProduct p = forward_of(device, dx, dy, w, groups);
+    p.few = false;
     p.gemm.flags = gemm_flags(dy, dx) | (accumulate ? ACCUMULATE : 0);
     return p;
 }
@@ -142,7 +145,7 @@ static RowProduct backward_of(Tensor dx, Tensor dy, Tensor w, Groups groups, boo
 void cpu_linear_forward(Device *device, Tensor y, Tensor x, Tensor w) {
     shape_linear_forward(device, y, x, w);
     int64_t bound[2];
-    RowProduct p = forward_of(y, x, w, one_group(bound, tensor_rows(x)));
+    RowProduct p = forward_of(device, y, x, w, one_group(bound, tensor_rows(x)));
     if (cpu_leaves(x))
         ref_linear_forward(device, y, x, w);
     else
@@ -152,7 +155,7 @@ void cpu_linear_forward(Device *device, Tensor y, Tensor x, Tensor w) {
 void cpu_linear_backward_input(Device *device, Tensor dx, Tensor dy, Tensor w, bool accumulate) {
     shape_linear_backward_input(device, dx, dy, w);
     int64_t bound[2];
-    RowProduct p = backward_of(dx, dy, w, one_group(bound, tensor_rows(dy)), accumulate);
+    RowProduct p = backward_of(device, dx, dy, w, one_group(bound, tensor_rows(dy)), accumulate);
     if (cpu_leaves(dy))
         ref_linear_backward_input(device, dx, dy, w, accumulate);
     else
@@ -161,7 +164,7 @@ void cpu_linear_backward_input(Device *device, Tensor dx, Tensor dy, Tensor w, b
 
 void cpu_grouped_linear_forward(Device *device, Tensor y, Tensor x, Tensor w, Groups groups) {
     shape_grouped_linear_forward(device, y, x, w, groups);
-    RowProduct p = forward_of(y, x, w, groups);
+    RowProduct p = forward_of(device, y, x, w, groups);
     if (cpu_leaves(x))
         ref_grouped_linear_forward(device, y, x, w, groups);
     else
@@ -170,7 +173,7 @@ void cpu_grouped_linear_forward(Device *device, Tensor y, Tensor x, Tensor w, Gr
 
 void cpu_grouped_linear_backward_input(Device *device, Tensor dx, Tensor dy, Tensor w, Groups groups) {
     shape_grouped_linear_backward_input(device, dx, dy, w, groups);
-    RowProduct p = backward_of(dx, dy, w, groups, false);
+    RowProduct p = backward_of(device, dx, dy, w, groups, false);
     if (cpu_leaves(dy))
         ref_grouped_linear_backward_input(device, dx, dy, w, groups);
     else

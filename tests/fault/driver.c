@@ -144,7 +144,7 @@ static bool save_step(Job *j, Checkpointer *c, int64_t step, Error *error) {
 }
 
 static void save(Job *j, const char *folder, int64_t step) {
-    Error error = {""};
+    Error error = {0};
     int64_t mark = arena_mark(&j->run.host);
     Checkpointer *c = checkpoint_open(folder, &j->params, &j->run, &error);
     Companions files = {0};
@@ -168,7 +168,7 @@ static bool compare(Job *j, const Progress *p) {
 /* One rank chooses; all load. */
 static bool load(Job *j, const char *folder) {
     Comm *world = j->run.mesh.world;
-    Error error = {""};
+    Error error = {0};
     Progress progress;
     char path[1024] = "", *why = NULL;
     bool ok = world->rank != 0 || checkpoint_newest(folder, path, &why, &error);
