@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -148,22 +149,35 @@ def forms(rows, trained):
         compare(rows, name, path, 10 + number)
 
 
-def conversations(rows, trained):
-    """The template as jinja2 renders it, encoded by Hugging Face."""
+def conversations(rows):
+    """The template as jinja2 renders it, encoded by Hugging Face: as many tokens as `chat` reads. (Their ids are golden
+    in tests/test_chat.c.)"""
     try:
         import jinja2
     except ImportError:
         print("skipped: conversations need jinja2")
         return
-    with open(os.path.join(os.path.dirname(trained), "tokenizer_config.json"), encoding="utf-8") as f:
+    model, fixture = os.path.join(rows.folder, "model"), os.path.join(ROOT, "tests/fixtures/tiny-lite")
+    dsv2(["train-tokenizer", SAMPLE[0], "-o", model, "vocab_size=320"])
+    for name in "config.json", "model.safetensors":
+        shutil.copy(os.path.join(fixture, name), model)
+    with open(os.path.join(model, "tokenizer_config.json"), encoding="utf-8") as f:
         config = json.load(f)
-    talk = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Who was Jonah?\n"},
-            {"role": "assistant", "content": "A prophet."}, {"role": "user", "content": "2024"}]
-    text = jinja2.Template(config["chat_template"]).render(
-        messages=talk, bos_token=config["bos_token"], eos_token=config["eos_token"], add_generation_prompt=True)
-    wanted = tokenizers.Tokenizer.from_file(trained).encode(text, add_special_tokens=False).ids
-    got = tokenize(trained, [{"text": text}])[0]["ids"]
-    rows.row(got == wanted and text.endswith("Assistant:"), "a rendered conversation", "%d ids" % len(wanted))
+    talks = [[{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Who was he?\n"},
+              {"role": "assistant", "content": "A man."}, {"role": "user", "content": "2024"}],
+             [{"role": "user", "content": "  \u4e2d\u6587 "}], [{"role": "assistant", "content": ""}],
+             [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}, {"role": "assistant", "content": " c"}]]
+    path = os.path.join(rows.folder, "talks.jsonl")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("".join(json.dumps({"messages": t}) + "\n" for t in talks))
+    done = dsv2(["chat", model, "--messages", path, "max_new_tokens=1"])
+    got = [json.loads(line)["prompt_tokens"] for line in done.stdout.splitlines()]
+    template = jinja2.Template(config["chat_template"])
+    theirs = tokenizers.Tokenizer.from_file(os.path.join(model, "tokenizer.json"))
+    texts = [template.render(messages=t, bos_token=config["bos_token"], eos_token=config["eos_token"],
+                             add_generation_prompt=True) for t in talks]
+    wanted = [len(theirs.encode(text, add_special_tokens=False).ids) for text in texts]
+    rows.row(got == wanted, "conversations as jinja2 renders them", "%s, %s" % (got, wanted))
 
 
 def texts_of(paths):
@@ -217,7 +231,7 @@ def main():
         compare(rows, "the trained one" if path == trained else path, path, number)
     if trained:
         forms(rows, trained)
-        conversations(rows, trained)
+        conversations(rows)
     rows.end()
 
 
