@@ -208,7 +208,7 @@ static const char help[] =
 /* What is wished for next, on rank 0; *line: what is said. */
 static Wish next_wish(Input *in, bool terminal, char **line, Error *error) {
     for (;;) {
-        if (terminal) fputs("> ", stderr);
+        if (terminal) fputs("> ", stdout), fflush(stdout); /* where answers go, so that it stays behind them */
         if (!next_line(in, line, error)) return FAILED;
         if (!*line || !strcmp(*line, "/exit") || !strcmp(*line, "/quit")) return STOP;
         if (!strcmp(*line, "/new")) return BEGIN_ANEW;
@@ -240,13 +240,13 @@ static int follow(Chat *c, Talk *t, Input *in, bool terminal, int64_t *number, b
 static int conversation(Chat *c, Error *error) {
     Talk t = {0};
     Input in = {.text = must_alloc(1, 1), .room = 1};
-    bool terminal = launch_input_is_typed(), over = false;
+    bool terminal = launch_input_is_typed() && launch_terminal_columns() > 0, over = false;
     int64_t number = 0;
     int code = EXIT_DONE;
     begin(c, &t);
     if (terminal && base_rank == 0) fputs(help, stderr);
     while (!over) code = follow(c, &t, &in, terminal, &number, &over, error);
-    if (terminal && base_rank == 0) fputc('\n', stderr);
+    if (terminal && base_rank == 0) fputc('\n', stdout);
     talk_free(&t);
     free(in.text);
     return code;
