@@ -67,13 +67,17 @@ static Pretokenizer *v2(void) {
     return p;
 }
 
-static bool count(Words *w, const char *file, int64_t most, WordCount *c, Error *error) {
+static bool count_files(Words *w, const char *const *files, int64_t n, int64_t most, WordCount *c, Error *error) {
     Pretokenizer *p = v2();
     *c = (WordCount){.pretokenizer = p, .field = "text", .most_words = most};
     words_open(w);
-    bool ok = words_count(w, c, &file, 1, error);
+    bool ok = words_count(w, c, files, n, error);
     pretokenizer_close(p);
     return ok;
+}
+
+static bool count(Words *w, const char *file, int64_t most, WordCount *c, Error *error) {
+    return count_files(w, &file, 1, most, c, error);
 }
 
 static int64_t count_of(const Words *w, const char *word) {
@@ -106,15 +110,17 @@ static void counted_words(void) {
     free(long_text);
 }
 
-/* Files, whatever the threads and the place where a batch ends. */
+/* Files, several chunks for every thread. */
 static Learned learned_with(int threads) {
+    static const char *const files[] = {"data/sample/john.txt", "data/sample/luke.txt", "data/sample/psalms.txt",
+                                        "data/sample/exodus.txt", "data/sample/proverbs.txt"};
     Words w;
     WordCount c;
     Error error;
     Learned l;
     int before = omp_get_max_threads();
     omp_set_num_threads(threads);
-    bool ok = count(&w, "data/sample/john.txt", 1000000, &c, &error);
+    bool ok = count_files(&w, files, 5, 1000000, &c, &error);
     omp_set_num_threads(before);
     check(ok, "%s", error.text);
     bpe_learn(&l, &w, 1000, 2, NULL, NULL);
@@ -134,7 +140,12 @@ static void threads_change_nothing(void) {
 /* What was learned is what the encoder does: the words of the corpus become as many tokens. */
 static void written(void) {
     Error error;
-    Learned l = learned_with(2);
+    Learned l;
+    Words w;
+    WordCount c;
+    check(count(&w, "data/sample/john.txt", 1000000, &c, &error), "%s", error.text);
+    bpe_learn(&l, &w, 1000, 2, NULL, NULL);
+    words_free(&w);
     const char *folder = test_path("made");
     bool ok = tokenizer_write(folder, &l, CONTROL_TOKENS_FIM, &error);
     expect(ok, "%s", error.text);
