@@ -136,7 +136,7 @@ static int tell_end(const Chat *c, PromptEnd end, int64_t new_tokens, Error *err
     if (end == ENDED_NAN) return fail(error, "the model's logits are not numbers"), EXIT_NUMERIC;
     if (end == ENDED_STOPPED) return fail(error, "stopped by a signal"), EXIT_RETRY;
     if (end == ENDED_LENGTH && base_rank == 0)
-        fprintf(stderr, "(cut after %lld tokens: %s)\n", (long long)new_tokens,
+        fprintf(c->notes, "(cut after %lld tokens: %s)\n", (long long)new_tokens,
                 new_tokens == c->config.max_new_tokens ? "max_new_tokens" : "the conversation is full");
     return EXIT_DONE;
 }
@@ -206,15 +206,15 @@ static const char help[] =
     "/new begins another conversation, /exit or ctrl-D ends; anything else is said to the model\n";
 
 /* What is wished for next, on rank 0; *line: what is said. */
-static Wish next_wish(Input *in, bool terminal, char **line, Error *error) {
+static Wish next_wish(const Chat *c, Input *in, bool terminal, char **line, Error *error) {
     for (;;) {
-        if (terminal) fputs("> ", stdout), fflush(stdout); /* where answers go, so that it stays behind them */
+        if (terminal) fputs("> ", stdout), fflush(stdout);
         if (!next_line(in, line, error)) return FAILED;
         if (!*line || !strcmp(*line, "/exit") || !strcmp(*line, "/quit")) return STOP;
         if (!strcmp(*line, "/new")) return BEGIN_ANEW;
         if (!(*line)[strspn(*line, " \t")]) continue;
         if (**line != '/') return SAY;
-        fprintf(stderr, "%s", help);
+        fputs(help, c->notes);
     }
 }
 
@@ -222,7 +222,7 @@ static Wish next_wish(Input *in, bool terminal, char **line, Error *error) {
 static int follow(Chat *c, Talk *t, Input *in, bool terminal, int64_t *number, bool *over, Error *error) {
     Comm *world = c->session.world;
     char *line = NULL;
-    Wish wish = world->rank == 0 ? next_wish(in, terminal, &line, error) : SAY;
+    Wish wish = world->rank == 0 ? next_wish(c, in, terminal, &line, error) : SAY;
     world->ops->host_broadcast(world, &wish, sizeof wish, 0);
     *over = wish == STOP || wish == FAILED;
     if (!agree(world, wish != FAILED || world->rank, error)) return signals_pending() ? EXIT_RETRY : EXIT_IO;
@@ -232,7 +232,7 @@ static int follow(Chat *c, Talk *t, Input *in, bool terminal, int64_t *number, b
     int code = turn(c, t, said, (*number)++, error);
     free(said);
     bool carry_on = code == EXIT_USAGE || code == EXIT_INPUT; /* a question that cannot be asked ends nothing */
-    if (carry_on && base_rank == 0) fprintf(stderr, "dsv2: %s\n", error->text);
+    if (carry_on && base_rank == 0) fprintf(c->notes, "dsv2: %s\n", error->text);
     *over |= !carry_on && code != EXIT_DONE;
     return carry_on ? EXIT_DONE : code;
 }
@@ -244,7 +244,8 @@ static int conversation(Chat *c, Error *error) {
     int64_t number = 0;
     int code = EXIT_DONE;
     begin(c, &t);
-    if (terminal && base_rank == 0) fputs(help, stderr);
+    if (terminal) c->notes = stdout; /* where answers go: mpirun does not keep the order of two ways */
+    if (terminal && base_rank == 0) fputs(help, stdout);
     while (!over) code = follow(c, &t, &in, terminal, &number, &over, error);
     if (terminal && base_rank == 0) fputc('\n', stdout);
     talk_free(&t);
@@ -289,6 +290,7 @@ int command_chat(const CommandLine *line) {
     static Chat c;
     Error error = {0};
     c.line = line;
+    c.notes = stderr;
     int code = run(&c, &error);
     if (code != EXIT_DONE && base_rank == 0) fprintf(stderr, "dsv2: %s\n", error.text);
     session_close(&c.session);

@@ -1,5 +1,7 @@
 /* talk.h - conversations with a model: what `chat` shares between the terminal and files. */
 #pragma once
+#include <stdio.h>
+
 #include "data/chat.h"
 #include "train/commands.h"
 #include "train/generator.h"
@@ -23,6 +25,7 @@ typedef struct {
     Tokenizer *tokenizer;
     const ChatTemplate *template;
     int64_t context; /* tokens of a conversation, at most */
+    FILE *notes;     /* where what is no answer is said */
 } Chat;
 
 /* Ids of a conversation up to where the assistant begins to speak, as a prompt that owns them. */
