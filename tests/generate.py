@@ -5,10 +5,11 @@ import json
 import os
 import shutil
 import struct
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools"))
-from runs import ROOT, Rows, dsv2, said  # noqa: E402
+from runs import ENV, ROOT, Rows, command, dsv2, said  # noqa: E402
 
 FIXTURE = os.path.join(ROOT, "tests/fixtures/tiny-v2")
 GREEDY = ["temperature=0", "max_new_tokens=12"]
@@ -147,11 +148,27 @@ def mistakes(rows, folder):
             ([FIXTURE, "--prefix", "a", "--suffix", "b"], 65, "has no token <｜fim▁begin｜>"),
             ([folder, "--prompts", bad, "-o", "no/folder/x"], 65, "bad.jsonl:2"),
             ([FIXTURE, "a", "-o", "no/folder/x"], 74, "no/folder/x"),
+            ([FIXTURE, "a", "-o", rows.folder], 74, "is a folder"),
+            ([FIXTURE, "a", "-o", 5000 * "x"], 2, "this path has more than 4095 bytes"),
+            ([FIXTURE, "a", "top_p=2"], 2, "generate.top_p is 2"),
+            ([FIXTURE, "a", "temprature=1"], 2, "did you mean generate.temperature?"),
             ([FIXTURE, 600 * "x", "max_new_tokens=200"], 65, "lower max_new_tokens to 40"),
             ([FIXTURE, 700 * "x"], 65, "leaves no room in max_position_embeddings 640")):
         done = dsv2(["generate", *words])
         rows.row(done.returncode == code and says in done.stderr and len(done.stderr.splitlines()) == 1, says,
                  said(done)[:160])
+
+
+def full_disks(rows):
+    """Standard output that takes nothing, and devices that -o must leave where they are."""
+    for words in [["a"], ["--token-ids", "1"], ["--prompts", os.path.join(FIXTURE, "config.json")]]:
+        done = subprocess.run(command(["generate", FIXTURE, *words, "max_new_tokens=4"]) , env=ENV,
+                              stdout=open("/dev/full", "w"), stderr=subprocess.PIPE, text=True)
+        rows.row(done.returncode == 74 and "standard output: cannot write" in done.stderr, "full disk, " + words[0])
+    place = os.path.join(rows.folder, "null")
+    os.symlink("/dev/null", place)
+    done = dsv2(["generate", FIXTURE, "a", "-o", place, "max_new_tokens=4"])
+    rows.row(done.returncode == 0 and os.path.islink(place), "-o to a device", said(done))
 
 
 def main():
@@ -163,6 +180,7 @@ def main():
     gaps(rows, folder)
     not_numbers(rows)
     samples(rows)
+    full_disks(rows)
     mistakes(rows, folder)
     rows.end()
 

@@ -13,6 +13,7 @@
 #include "launch/agree.h"
 #include "launch/launcher.h"
 #include "launch/signals.h"
+#include "train/outfile.h"
 #include "train/setup.h"
 #include "train/talk.h"
 
@@ -134,6 +135,7 @@ static char *share_text(Comm *world, const char *text, int64_t bytes) {
 
 static int tell_end(const Chat *c, PromptEnd end, int64_t new_tokens, Error *error) {
     if (end == ENDED_NAN) return fail(error, "the model's logits are not numbers"), EXIT_NUMERIC;
+    if (ferror(stdout)) return outfile_lost(error);
     if (end == ENDED_STOPPED) return fail(error, "stopped by a signal"), EXIT_RETRY;
     if (end == ENDED_LENGTH && base_rank == 0)
         fprintf(c->notes, "(cut after %lld tokens: %s)\n", (long long)new_tokens,
@@ -255,12 +257,13 @@ static int conversation(Chat *c, Error *error) {
 
 /* -- the command ----------------------------------------------------------------------------------------------- */
 
-static bool configure(Chat *c, Error *error) {
+static bool configure(Chat *c, int *code, Error *error) {
     const CommandLine *line = c->line;
     char *warnings = NULL;
-    bool ok = model_find(line->input[0], &c->model, error) &&
-              model_config(&c->config, &c->model, line->override, line->n_override, line->ranks, &warnings, error) &&
-              setup_tokenizer(&c->config, &c->tokenizer, error);
+    if (!model_find(line->input[0], &c->model, error)) return *code = EXIT_INPUT, false;
+    bool ok = model_config(&c->config, &c->model, line->override, line->n_override, line->ranks, &warnings, error);
+    if (ok) *code = EXIT_INPUT;
+    ok = ok && setup_tokenizer(&c->config, &c->tokenizer, error);
     if (ok && warnings && base_rank == 0) fprintf(stderr, "%s", warnings);
     free(warnings);
     if (!ok) return false;
@@ -279,7 +282,8 @@ static bool open_model(Chat *c, Error *error) {
 }
 
 static int run(Chat *c, Error *error) {
-    if (!configure(c, error)) return EXIT_INPUT;
+    int code = c->line->n_override ? EXIT_USAGE : EXIT_INPUT;
+    if (!configure(c, &code, error)) return code;
     if (c->line->messages) return chat_file(c, error);
     if (!open_model(c, error)) return EXIT_INPUT;
     signals_open();

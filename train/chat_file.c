@@ -124,8 +124,7 @@ static json_t *answer_json(const Lines *l, int64_t i) {
 }
 
 static void write_line(Lines *l, int64_t i) {
-    static const char *const names[] = {
-        [ENDED_EOS] = "eos", [ENDED_LENGTH] = "length", [ENDED_STOPPED] = "stopped", [ENDED_NAN] = "nan"};
+    static const char *const names[] = {[ENDED_EOS] = "eos", [ENDED_LENGTH] = "length", [ENDED_NAN] = "nan"};
     FILE *to = l->out.file ? l->out.file : stdout;
     json_t *object = l->object[i];
     json_object_set_new(object, "answer", answer_json(l, i));
@@ -145,6 +144,7 @@ static void take_end(void *own, int64_t prompt, PromptEnd end) {
     l->ended[prompt] = true;
     l->nan += end == ENDED_NAN;
     l->stopped += end == ENDED_STOPPED;
+    if (l->stopped) return; /* what is not whole is no line */
     for (; l->told < l->count && l->ended[l->told]; l->told++) write_line(l, l->told);
 }
 

@@ -102,8 +102,7 @@ static json_t *text_json(const Generate *g, int64_t i) {
 static json_t *given_json(const char *text) { return reply_json(text, (int64_t)strlen(text)); }
 
 static void write_line(Generate *g, int64_t i) {
-    static const char *const names[] = {
-        [ENDED_EOS] = "eos", [ENDED_LENGTH] = "length", [ENDED_STOPPED] = "stopped", [ENDED_NAN] = "nan"};
+    static const char *const names[] = {[ENDED_EOS] = "eos", [ENDED_LENGTH] = "length", [ENDED_NAN] = "nan"};
     FILE *to = g->out.file ? g->out.file : stdout;
     const Prompt *p = &g->prompts.prompt[i];
     json_t *object = json_object();
@@ -132,6 +131,7 @@ static void write_line(Generate *g, int64_t i) {
 static void collect_end(void *own, int64_t prompt, PromptEnd end) {
     Generate *g = own;
     note_end(g, prompt, end);
+    if (g->stopped) return; /* what is not whole is no line */
     for (; g->told < g->prompts.count && g->ended[g->told]; g->told++) write_line(g, g->told);
 }
 
@@ -143,12 +143,13 @@ static bool open_tokenizer(Generate *g, Error *error) {
     return none || setup_tokenizer(&g->config, &g->tokenizer, error);
 }
 
-static bool configure(Generate *g, Error *error) {
+static bool configure(Generate *g, int *code, Error *error) {
     const CommandLine *line = g->line;
     char *warnings = NULL;
-    bool ok = model_find(line->input[0], &g->model, error) &&
-              model_config(&g->config, &g->model, line->override, line->n_override, line->ranks, &warnings, error) &&
-              open_tokenizer(g, error);
+    if (!model_find(line->input[0], &g->model, error)) return *code = EXIT_INPUT, false;
+    bool ok = model_config(&g->config, &g->model, line->override, line->n_override, line->ranks, &warnings, error);
+    if (ok) *code = EXIT_INPUT;
+    ok = ok && open_tokenizer(g, error);
     if (ok && warnings && base_rank == 0) fprintf(stderr, "%s", warnings);
     free(warnings);
     return ok && prompts_read(&g->prompts, line, &g->config, g->tokenizer, error);
@@ -209,8 +210,9 @@ static void print_report(const GenerateReport *r) {
 }
 
 static int finish(Generate *g, Error *error) {
-    int64_t counts[2] = {g->nan, g->stopped};
-    comm_reduce_i64(g->session.world, counts, 2, REDUCE_SUM);
+    int64_t counts[3] = {g->nan, g->stopped, ferror(stdout) != 0};
+    comm_reduce_i64(g->session.world, counts, 3, REDUCE_SUM);
+    if (counts[2]) return outfile_lost(error);
     if (counts[1]) {
         fail(error, "stopped by a signal%s", g->line->out ? "; nothing is written" : "");
         return EXIT_RETRY;
@@ -224,7 +226,9 @@ static int finish(Generate *g, Error *error) {
 static int run(Generate *g, Error *error) {
     GenerateSink growing = {g, print_token, print_end}, lines = {g, collect_token, collect_end};
     GenerateReport report;
-    if (!configure(g, error) || !fits(g, error) || !open_session(g, error)) return EXIT_INPUT;
+    int code = g->line->n_override ? EXIT_USAGE : EXIT_INPUT;
+    if (!configure(g, &code, error)) return code;
+    if (!fits(g, error) || !open_session(g, error)) return EXIT_INPUT;
     if (!open_out(g, error)) return EXIT_IO;
     SampleRule rule = sample_rule(&g->config);
     open_answers(g);

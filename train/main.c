@@ -19,10 +19,17 @@ static bool settle_ranks(const Command *command, CommandLine *line, const Launch
     return true;
 }
 
+/* What was printed counts only where it arrived. */
+static int told(int code) {
+    if (!fflush(stdout) && !ferror(stdout)) return code;
+    if (code != EXIT_IO) fprintf(stderr, "dsv2: standard output: cannot write; is the disk full?\n");
+    return code == EXIT_DONE ? EXIT_IO : code;
+}
+
 static int run_rank(const Command *command, CommandLine *line) {
     int rank, size;
     launch_init(&rank, &size);
-    int code = command->run(line);
+    int code = told(command->run(line));
     launch_finish();
     return code;
 }
@@ -37,7 +44,7 @@ int main(int argc, char **argv) {
     const Command *command = command_find(line.help || line.version ? "help" : line.command);
     if (!settle_ranks(command, &line, &place, &error)) return refuse(&place, &error);
     if (command->check_input && !line.help && !command->check_input(&line, &error)) return refuse(&place, &error);
-    if (command->ranks != RANKS_MPI) return place.rank == 0 ? command->run(&line) : EXIT_DONE;
+    if (command->ranks != RANKS_MPI) return place.rank == 0 ? told(command->run(&line)) : EXIT_DONE;
     if (line.ranks == 1 || place.started) return run_rank(command, &line);
     if (!launch_sensible(line.ranks, &error)) return refuse(&place, &error);
     return launch_ranks(line.ranks, command->takes & READS_INPUT, argc, argv);

@@ -1,4 +1,4 @@
-/* outfile.h - what -o names: written beside its place, and there only when all of it is. */
+/* outfile.h - what -o names: written beside its place, and there only when all of it is; a pipe or device as it goes. */
 #pragma once
 #include <limits.h>
 #include <stdio.h>
@@ -6,11 +6,13 @@
 #include "kernels/base.h"
 
 typedef struct {
-    FILE *file; /* NULL when none is open */
-    char path[PATH_MAX], made[PATH_MAX];
+    FILE *file;                          /* NULL when none is open */
+    char path[PATH_MAX], made[PATH_MAX]; /* the same for what is no plain file */
 } OutFile;
 
 bool outfile_open(OutFile *, const char *path, Error *);
 /* Fine when none is open. */
 bool outfile_keep(OutFile *, Error *);
 void outfile_drop(OutFile *);
+/* EXIT_IO and its message, for standard output that takes no more. */
+int outfile_lost(Error *);
