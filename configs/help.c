@@ -40,8 +40,11 @@ char *config_help_key(const char *word) {
     for (int i = 0; i < KEY_COUNT; i++)
         if (answers(&config_keys[i], word)) help_one(&out, &config_keys[i], "");
     for (int n = 0; n < NAMED_COUNT; n++)
-        for (int i = 0; i < named[n].keys; i++)
-            if (answers(&named[n].key[i], word)) help_one(&out, &named[n].key[i], prefix_of(&named[n], prefix));
+        for (int i = 0; i < named[n].keys; i++) {
+            size_t before = strlen(prefix_of(&named[n], prefix)); /* the reference writes data.NAME.path */
+            const char *key = strncmp(word, prefix, before) ? word : word + before;
+            if (answers(&named[n].key[i], key)) help_one(&out, &named[n].key[i], prefix);
+        }
     return out;
 }
 

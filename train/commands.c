@@ -249,7 +249,7 @@ static bool unknown_option(const char *word, Error *error) {
     Nearest nearest = {.word = word};
     for (const Option *o = options; o->name; o++) nearest_offer(&nearest, o->name);
     if (nearest.best) return fail(error, "unknown option '%s'; did you mean %s?", word, nearest.best);
-    return fail(error, "unknown option '%s'; the options are -n RANKS, --dry-run, --fresh, --help, --version", word);
+    return fail(error, "unknown option '%s'; `dsv2 help COMMAND` lists those of a command", word);
 }
 
 static bool unknown_command(const char *word, Error *error) {
