@@ -218,6 +218,9 @@ def mistakes():
     refused("import takes no keys", ["import", source, "-o", place("new"), "seed=3"], EXIT_USAGE, "takes no settings")
     refused("import onto something", ["import", source, "-o", place("taken")], EXIT_USAGE, "taken: is there already")
     refused("export onto something", ["export", source, "-o", place("taken")], EXIT_USAGE, "taken: is there already")
+    big = "tokenizer=" + os.path.join(ROOT, "tests/fixtures/tokenizer/deepseek-v2.json")
+    refused("export with a tokenizer too large", ["export", FIXTURE, "-o", place("new"), big], EXIT_USAGE,
+            "has 100015 tokens")
     refused("import of a checkpoint", ["import", checkpoint, "-o", place("new")], EXIT_INPUT, "a checkpoint already")
     refused("import of nothing", ["import", place("text.txt"), "-o", place("new")], EXIT_INPUT, "no such folder")
     config = place("resume.yaml")

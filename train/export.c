@@ -11,6 +11,7 @@
 #include "train/log.h"
 #include "train/meter.h"
 #include "train/publish.h"
+#include "train/setup.h"
 #include "train/weights.h"
 
 typedef struct {
@@ -36,11 +37,20 @@ static Dtype dtype_of(const Export *e, int64_t i) {
     return strcmp(e->config.dtype, "bf16") ? F32 : BF16;
 }
 
+/* A tokenizer that is put beside the weights now must have ids that they know. */
+static bool fits_tokenizer(Config *c, Error *error) {
+    Tokenizer *t = NULL;
+    bool ok = strcmp(config_origin(c, "tokenizer"), "cli") || setup_tokenizer(c, &t, error);
+    if (t) tokenizer_close(t);
+    return ok;
+}
+
 static bool read_model(Export *e, const CommandLine *line, Error *error) {
     char *warnings = NULL;
     if (!model_find(line->input[0], &e->model, error)) return false;
     e->code = line->n_override ? EXIT_USAGE : EXIT_INPUT;
     bool ok = model_config(&e->config, &e->model, line->override, line->n_override, 1, &warnings, error);
+    ok = ok && fits_tokenizer(&e->config, error);
     e->code = ok ? EXIT_INPUT : e->code;
     if (ok) fprintf(stderr, "%s", warnings);
     free(warnings);
