@@ -18,10 +18,11 @@ void disk_path(char path[PATH_MAX], const char *format, ...) {
     va_start(args, format);
     int length = vsnprintf(path, PATH_MAX, format, args);
     va_end(args);
-    check(length >= 0 && length < PATH_MAX, "a path is too long: %.200s...", path);
+    if (length >= 0 && length < PATH_MAX) return;
+    stop_job(EXIT_USAGE, "%.80s...: this path has more than %d bytes; shorten it", path, PATH_MAX - 1);
 }
 
-static bool fail_errno(Error *error, const char *file, const char *doing) {
+bool disk_fail(Error *error, const char *file, const char *doing) {
     int cause = errno;
     bool disk = cause == ENOSPC || cause == EDQUOT || cause == EIO || cause == EROFS || cause == EFBIG;
     fail(error, "%s: cannot %s: %s", file, doing, strerror(cause));
@@ -34,7 +35,7 @@ bool disk_write(int fd, const void *bytes, int64_t count, int64_t offset, const 
     while (count > 0) {
         ssize_t done = pwrite(fd, from, (size_t)min_i64(count, MOST_AT_ONCE), (off_t)offset);
         if (done < 0 && errno == EINTR) continue;
-        if (done < 0) return fail_errno(error, file, "write");
+        if (done < 0) return disk_fail(error, file, "write");
         if (done == 0) return fail(error, "%s: cannot write: the device takes no more bytes", file);
         from += done, offset += done, count -= done;
     }
@@ -46,7 +47,7 @@ bool disk_read(int fd, void *bytes, int64_t count, int64_t offset, const char *f
     while (count > 0) {
         ssize_t done = pread(fd, to, (size_t)min_i64(count, MOST_AT_ONCE), (off_t)offset);
         if (done < 0 && errno == EINTR) continue;
-        if (done < 0) return fail_errno(error, file, "read");
+        if (done < 0) return disk_fail(error, file, "read");
         if (done == 0) return fail(error, "%s: ends at byte %lld, too early", file, (long long)offset);
         to += done, offset += done, count -= done;
     }
@@ -55,14 +56,14 @@ bool disk_read(int fd, void *bytes, int64_t count, int64_t offset, const char *f
 
 int disk_create(const char *file, Error *error) {
     int fd = open(file, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0644);
-    if (fd < 0) fail_errno(error, file, "create");
+    if (fd < 0) disk_fail(error, file, "create");
     return fd;
 }
 
 int disk_open(const char *file, int64_t *bytes, Error *error) {
     int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe is refused, not waited for */
     struct stat s;
-    if (fd < 0) return fail_errno(error, file, "open"), -1;
+    if (fd < 0) return disk_fail(error, file, "open"), -1;
     if (fstat(fd, &s) == 0 && S_ISREG(s.st_mode)) {
         *bytes = s.st_size;
         return fd;
@@ -78,17 +79,17 @@ bool disk_reserve(int fd, int64_t bytes, const char *file, Error *error) {
             failed = fallocate(fd, 0, 0, (off_t)bytes);
         while (failed && errno == EINTR);
     if (!failed || errno == EOPNOTSUPP || errno == ENOSYS) return true;
-    return fail_errno(error, file, "reserve all bytes of it");
+    return disk_fail(error, file, "reserve all bytes of it");
 }
 
 bool disk_finish(int fd, bool ok, const char *file, Error *error) {
-    if (ok && fsync(fd)) ok = fail_errno(error, file, "fsync");
-    if (close(fd) && ok) ok = fail_errno(error, file, "close");
+    if (ok && fsync(fd)) ok = disk_fail(error, file, "fsync");
+    if (close(fd) && ok) ok = disk_fail(error, file, "close");
     return ok;
 }
 
 bool disk_write_file(const char *file, const void *bytes, int64_t count, Error *error) {
-    if (unlink(file) && errno != ENOENT) return fail_errno(error, file, "replace");
+    if (unlink(file) && errno != ENOENT) return disk_fail(error, file, "replace");
     int fd = disk_create(file, error);
     return fd >= 0 && disk_finish(fd, disk_write(fd, bytes, count, 0, file, error), file, error);
 }
@@ -134,37 +135,37 @@ bool disk_make_folder(const char *path, Error *error) {
     parent_of(path, parent);
     if (!disk_is_folder(parent) && !disk_make_folder(parent, error)) return false;
     if (mkdir(path, 0755) && !(errno == EEXIST && disk_is_folder(path)))
-        return fail_errno(error, path, "make this folder");
+        return disk_fail(error, path, "make this folder");
     return disk_sync_folder(parent, error);
 }
 
 bool disk_sync_folder(const char *path, Error *error) {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return fail_errno(error, path, "open this folder");
+    if (fd < 0) return disk_fail(error, path, "open this folder");
     return disk_finish(fd, true, path, error);
 }
 
 bool disk_rename(const char *from, const char *to, Error *error) {
     char parent[PATH_MAX];
-    if (rename(from, to)) return fail_errno(error, to, "rename a folder or file to this name");
+    if (rename(from, to)) return disk_fail(error, to, "rename a folder or file to this name");
     parent_of(to, parent);
     return disk_sync_folder(parent, error);
 }
 
 bool disk_remove_folder(const char *path, Error *error) {
     DIR *folder = opendir(path);
-    if (!folder) return errno == ENOENT || fail_errno(error, path, "open this folder");
+    if (!folder) return errno == ENOENT || disk_fail(error, path, "open this folder");
     bool ok = true;
     for (struct dirent *entry; ok && (entry = readdir(folder));) {
         if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
-        if (unlinkat(dirfd(folder), entry->d_name, 0)) ok = fail_errno(error, path, "empty this folder");
+        if (unlinkat(dirfd(folder), entry->d_name, 0)) ok = disk_fail(error, path, "empty this folder");
     }
     closedir(folder);
-    return ok && (rmdir(path) == 0 || fail_errno(error, path, "remove this folder"));
+    return ok && (rmdir(path) == 0 || disk_fail(error, path, "remove this folder"));
 }
 
 bool disk_remove_file(const char *path, Error *error) {
-    return unlink(path) == 0 || errno == ENOENT || fail_errno(error, path, "remove");
+    return unlink(path) == 0 || errno == ENOENT || disk_fail(error, path, "remove");
 }
 
 static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *place) {
@@ -174,5 +175,5 @@ static int remove_entry(const char *path, const struct stat *info, int type, str
 
 bool disk_remove_tree(const char *path, Error *error) {
     return nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS) == 0 || errno == ENOENT ||
-           fail_errno(error, path, "remove this folder");
+           disk_fail(error, path, "remove this folder");
 }

@@ -8,8 +8,11 @@
 
 #include <limits.h>
 
-/* Like snprintf, for paths: one that does not fit is an end with a message, never a shorter path. */
+/* Like snprintf, for paths: one that does not fit is an end with EXIT_USAGE, never a shorter path. */
 void disk_path(char path[PATH_MAX], const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* "FILE: cannot DOING: errno"; the code is EXIT_IO where the disk is full or broken. */
+bool disk_fail(Error *, const char *file, const char *doing);
 
 /* `file` is for messages. Reading past the end is an error. */
 bool disk_write(int fd, const void *bytes, int64_t count, int64_t offset, const char *file, Error *);

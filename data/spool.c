@@ -94,11 +94,10 @@ static void growing_back(Growing *g) {
 
 static bool growing_finish(Growing *g, Error *error) {
     if (!growing_flush(g, error)) return false;
-    if (ftruncate(g->fd, (off_t)g->written))
-        return fail(error, "%s: cannot set its size: %s", g->temporary, strerror(errno));
+    if (ftruncate(g->fd, (off_t)g->written)) return disk_fail(error, g->temporary, "set its size");
     int status = close(g->fd);
     g->fd = -1;
-    if (status) return fail(error, "%s: cannot close: %s", g->temporary, strerror(errno));
+    if (status) return disk_fail(error, g->temporary, "close");
     if (rename(g->temporary, g->path))
         return fail(error, "%s: cannot rename to %s: %s", g->temporary, g->path, strerror(errno));
     return true;
@@ -114,7 +113,7 @@ char *spool_file(const char *folder, uint64_t key, const char *ending) {
 static int claim_file(const Growing *records, Error *error) {
     int fd = open(records->temporary, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0644);
     if (fd < 0 && errno == EEXIST) return -1;
-    if (fd < 0) return fail(error, "%s: cannot create: %s", records->temporary, strerror(errno)), -2;
+    if (fd < 0) return disk_fail(error, records->temporary, "create"), -2;
     if (!disk_exists(records->path)) return fd;
     close(fd); /* finished between two looks */
     unlink(records->temporary);

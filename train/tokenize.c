@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/disk.h"
 #include "data/tokenizer.h"
 #include "data/utf8.h"
 #include "launch/launcher.h"
@@ -181,7 +182,7 @@ static bool write_lines(Work *w, Error *error) {
         Line *l = &w->line[i];
         if (ok && l->why) ok = fail(error, "standard input:%lld: %s", (long long)l->number, l->why);
         if (ok && fwrite(l->out, 1, l->out_bytes, stdout) != l->out_bytes)
-            ok = fail(error, "standard output cannot be written: %s", strerror(errno));
+            ok = disk_fail(error, "standard output", "write");
         free(l->out);
         free(l->why);
     }
@@ -211,7 +212,7 @@ static bool work_all(Work *w, Error *error) {
     w->room = BLOCK_BYTES;
     w->next_number = 1;
     while (ok && !(w->ended && !w->used)) ok = work_block(w, error);
-    if (ok && fflush(stdout)) ok = fail(error, "standard output cannot be written: %s", strerror(errno));
+    if (ok && fflush(stdout)) ok = disk_fail(error, "standard output", "write");
     free(w->block);
     free(w->line);
     return ok;
@@ -227,5 +228,5 @@ int command_tokenize(const CommandLine *line) {
     if (!ok) fflush(stdout);
     if (!ok) fprintf(stderr, "dsv2: %s\n", error.text);
     tokenizer_close(t);
-    return ok ? EXIT_DONE : EXIT_INPUT;
+    return ok ? EXIT_DONE : error_code(&error, EXIT_INPUT);
 }

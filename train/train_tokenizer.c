@@ -158,7 +158,7 @@ static void close_job(Job *j) {
 
 int command_train_tokenizer(const CommandLine *line) {
     Job j = {.begin = clock_seconds(), .terminal = isatty(STDERR_FILENO)};
-    Error error;
+    Error error = {0};
     int code = EXIT_USAGE;
     if (read_keys(&j, line, &error)) {
         launch_threads((int)j.config.threads);
