@@ -124,6 +124,8 @@ def mistakes(rows, text, choice):
                               ([FIXTURE, empty], 2, "has no eval"),
                               ([FIXTURE, choice, "eval_shots=-1"], 2, "eval_shots"),
                               ([FIXTURE], 2, "needs MODEL DATA"),
+                              ([FIXTURE, text, "sequence_length=129"], 2, "more than max_position_embeddings 128"),
+                              ([FIXTURE, 5000 * "x"], 2, "this path has more than 4095 bytes"),
                               (["gone", choice], 2, "gone: no such file"),
                               ([FIXTURE, choice, "-o", "no/folder/x"], 74, "no/folder/x")):
         done = dsv2(["eval", *words])

@@ -44,7 +44,10 @@ static bool configure(Eval *v, const CommandLine *line, Error *error) {
               setup_tokenizer(&v->config, &v->tokenizer, error);
     if (ok && warnings && base_rank == 0) fprintf(stderr, "%s", warnings);
     free(warnings);
-    return ok;
+    const Config *c = &v->config;
+    return ok && (c->sequence_length <= c->max_position_embeddings ||
+                  fail(error, "sequence_length %lld is more than max_position_embeddings %lld of the model; lower it",
+                       (long long)c->sequence_length, (long long)c->max_position_embeddings));
 }
 
 static Task *add_task(Eval *v) {
@@ -152,8 +155,9 @@ static void print_share(const char *what, double share, int64_t items) {
 
 static void print_loss(const TaskResult *r, const Config *c) {
     char tokens[32];
-    printf("loss %.6f, perplexity %.4f, %.6f bits per byte, %s tokens in sequences of %lld, ", r->loss, exp(r->loss),
-           r->bits_per_byte, format_commas(tokens, r->items), (long long)c->sequence_length);
+    printf("loss %.6f, perplexity %.4f, ", r->loss, exp(r->loss));
+    if (isfinite(r->bits_per_byte)) printf("%.6f bits per byte, ", r->bits_per_byte); /* eos alone has no bytes */
+    printf("%s tokens in sequences of %lld, ", format_commas(tokens, r->items), (long long)c->sequence_length);
 }
 
 static void print_questions(const Task *task, const TaskResult *r) {
