@@ -214,6 +214,11 @@ static bool read_fields(const Hf *hf, const json_t *root) {
 
 Node *hf_parse_config(Pool *pool, const char *text, int64_t bytes, const char *path, char **warnings, Error *error) {
     json_error_t why;
+    const char *nul = memchr(text, 0, (size_t)bytes);
+    if (nul) { /* jansson passes over one behind a number */
+        fail(error, "%s: byte %lld is a NUL; a config.json is text", path, (long long)(nul - text));
+        return NULL;
+    }
     json_t *root = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES, &why);
     if (!root) {
         fail(error, "%s:%d: not valid JSON: %s", path, why.line, why.text);

@@ -45,12 +45,12 @@ static bool read_counts(Megatron *m, const unsigned char *head, int64_t bytes, E
     m->sizes_at = HEADER;
     m->places_at = m->sizes_at + 4 * n;
     m->documents_at = m->places_at + 8 * n;
-    m->documents = d - 1;
     if (d < 2 || d > left / 8 || (left != 8 * d && left != 8 * d + n))
         return fail(error,
                     "%s: has %" PRId64 " bytes, which %" PRId64 " sequences and %" PRId64
                     " document borders do not make up; was it cut off?",
                     m->idx, bytes, n, d);
+    m->documents = d - 1;
     return true;
 }
 
