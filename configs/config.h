@@ -62,6 +62,10 @@ bool config_from_hf(Config *, const char *path, const char *const *overrides, in
 /* Defaults plus overrides, for commands without a model; each key's own range is checked. */
 bool config_from_overrides(Config *, const char *const *overrides, int n, Error *);
 
+/* Each `key=value` names one of the keys, or a key of one of the sections, that stand in `keys` with spaces between.
+ * False + a message that names the first which does not and the command. */
+bool config_words_mean(const char *const *overrides, int n, const char *keys, const char *command, Error *);
+
 /* Parses a dump made by config_dump (a checkpoint carries one). */
 bool config_parse_dump(Config *, const char *text, Error *);
 /* The same with key=value on top and a layout for `ranks`, to compute with a checkpoint. tokenizer: a folder whose

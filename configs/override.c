@@ -136,6 +136,33 @@ bool layers_add_overrides(Layers *l, const char *const *overrides, int n) {
     return true;
 }
 
+/* -- words without meaning ------------------------------------------------------------------- */
+
+static bool is_among(const char *path, const char *keys) {
+    for (const char *at = keys; *at; at += strspn(at, " ")) {
+        size_t n = strcspn(at, " ");
+        if (!strncmp(path, at, n) && (!path[n] || path[n] == '.')) return true;
+        at += n;
+    }
+    return false;
+}
+
+bool config_words_mean(const char *const *overrides, int n, const char *keys, const char *command, Error *error) {
+    Pool pool = {0};
+    const Node *none = node_new(&pool, NODE_MAP, NULL, NULL);
+    bool ok = true;
+    for (int i = 0; ok && i < n; i++) {
+        const Node at = {.override = i + 1};
+        char word[MAX_PATH], path[MAX_PATH];
+        snprintf(word, sizeof word, "%.*s", (int)strcspn(overrides[i], "="), overrides[i]);
+        ok = find_path(none, &at, word, path, error) &&
+             (is_among(path, keys) ||
+              fail(error, "%s means nothing to %s; `dsv2 help %s` lists the keys it reads", path, command, command));
+    }
+    pool_free(&pool);
+    return ok;
+}
+
 /* -- overrides without effect ---------------------------------------------------------------- */
 
 static bool has_effect(Layers *l, const Node *node, const char *path, const Node *before, const Node *root) {

@@ -77,7 +77,7 @@ def mistakes(rows, folder):
         ([SAMPLE, "-o", folder], EXIT_USAGE, "is there already"),
         ([SAMPLE], EXIT_USAGE, "needs -o FOLDER"),
         ([SAMPLE, "-o", to, "vocab_size=100"], EXIT_USAGE, "vocab_size=100 is too small"),
-        ([SAMPLE, "-o", to, "learning_rate=1"], EXIT_USAGE, "'learning_rate' means nothing"),
+        ([SAMPLE, "-o", to, "learning_rate=1"], EXIT_USAGE, "learning_rate means nothing to train-tokenizer"),
         ([SAMPLE, "-o", to, "min_frequency=0"], EXIT_USAGE, "min_frequency"),
         ([SAMPLE, "-o", "/proc/nowhere", "vocab_size=300"], EXIT_INPUT, "/proc/nowhere"),
     ]

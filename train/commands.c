@@ -66,13 +66,16 @@ static bool check_generate(const CommandLine *line, Error *error) {
     return check_first_file(line, error) && prompts_check(line, error);
 }
 
+/* What a model that is only read can be told. */
+#define READS_MODEL "model tokenizer backend threads layout dtype watchdog_seconds "
+
 const Command commands[] = {
     {"prepare", command_prepare, RANKS_MPI, TAKES_KEYS | TAKES_DRY_RUN, 1, 1, "CONFIG",
      "text, JSONL or Megatron ids -> token shards",
      "Prepares every data set that CONFIG names, with any number of ranks. Shards are kept and used again while source\n"
      "and tokenizer stay the same; `train` prepares what is missing by itself. A run that was interrupted goes on where\n"
      "it was. --dry-run shows rows and counts and writes nothing.\n",
-     check_config_alone},
+     check_config_alone, NULL},
     {"train", command_train, RANKS_MPI, TAKES_KEYS | TAKES_DRY_RUN | TAKES_FRESH, 1, 1, "CONFIG",
      "train what a config describes; resumes by itself",
      "Goes on from the newest whole checkpoint of output_dir. --fresh renames the old run folder and starts over.\n"
@@ -80,7 +83,7 @@ const Command commands[] = {
      "save, and end with code 75; SIGUSR2 prints where every rank is.\n"
      "The console shows at most a line a second; log.jsonl and metrics.csv hold every step.\n"
      "Exit codes: 0 done, 2 usage or config, 65 bad input, 70 NaN or infinity, 74 disk, 75 try again.\n",
-     check_config},
+     check_config, NULL},
     {"eval", command_eval, RANKS_MPI, TAKES_KEYS | TAKES_OUT, 2, COMMAND_INPUTS, "MODEL DATA ...",
      "loss on texts, questions answered right, numbers found in long texts",
      "MODEL is a Hugging Face folder, a run folder (its newest checkpoint) or a checkpoint. Each DATA gives a line:\n"
@@ -100,7 +103,10 @@ const Command commands[] = {
      "eval_shots solved questions in the same form, a blank line after each: the first of the file other than the one\n"
      "asked. A prompt that does not fit sequence_length loses its beginning, and that is said. (+-) is a standard error.\n"
      "-o writes a line of JSON a question. Texts are prepared in TMPDIR (on several machines: one that all of them see).\n",
-     check_first_file},
+     check_first_file,
+     READS_MODEL
+     "seed packing sequence_length micro_batch_size eval_tokens eval_shots eval_answer_tokens eval_ignore_case "
+     "eval_needles"},
     {"generate", command_generate, RANKS_MPI, TAKES_KEYS | TAKES_OUT | TAKES_PROMPTS, 1, 2, "MODEL [PROMPT]",
      "text from a model",
      "Continues PROMPT (none: the beginning of a document; after -- it may look like a setting or an option), written while\n"
@@ -110,10 +116,10 @@ const Command commands[] = {
      "                                    prompt, text, prompt_tokens, new_tokens, ended (eos, length)\n"
      "  --prefix TEXT --suffix TEXT       fills the gap between them (models with tokens for that, such as Coder-V2)\n"
      "-o writes such lines of JSON to OUT for any of them.\n"
-     "Keys: max_new_tokens, temperature (0 = the likeliest token), top_p, top_k, seed, prompts_at_once.\n"
+     "temperature=0 takes the likeliest token each time.\n"
      "What is chosen follows from seed, the prompt's number in the file and the place in the text: not from the ranks,\n"
      "nor from the other prompts. Standard error ends with the bytes of the cache and the speed.\n",
-     check_generate},
+     check_generate, READS_MODEL "seed generate"},
     {"chat", command_chat, RANKS_MPI, TAKES_KEYS | TAKES_OUT | TAKES_CHAT | READS_INPUT, 1, 2, "MODEL [QUESTION]",
      "a conversation with a model",
      "Answers QUESTION; without one, a line of standard input is a turn: /new begins another conversation, /exit or the end\n"
@@ -122,9 +128,8 @@ const Command commands[] = {
      "                   prompt_tokens, new_tokens and ended (eos, length), on standard output or in OUT (-o)\n"
      "  --system TEXT    what the system says before all else\n"
      "The template is recognised by the text of the model's tokenizer_config.json, or named with chat_template. Whatever\n"
-     "messages spell is text, never a control token. Keys: chat_template, context_length, max_new_tokens, temperature,\n"
-     "top_p, top_k, seed, prompts_at_once.\n",
-     check_chat},
+     "messages spell is text, never a control token.\n",
+     check_chat, READS_MODEL "seed generate chat chat_template"},
     {"import", command_import, RANKS_ONE, NEEDS_OUT, 1, 1, "MODEL", "a Hugging Face folder -> a checkpoint",
      "MODEL is a folder as published: config.json, safetensors (one file, or several with an index), tokenizer files.\n"
      "OUT becomes a checkpoint without optimizer state, for init_from, generate, eval, export: the tensors bit for bit in\n"
@@ -132,54 +137,54 @@ const Command commands[] = {
      "Every tensor is looked through for NaN. Prints the config as it was understood, and where it differs from that of\n"
      "the published model of this shape. OUT appears whole or not at all; memory does not grow with the model.\n"
      "Training can begin from the folder itself: init_from takes it without import.\n",
-     check_files},
+     check_files, NULL},
     {"export", command_export, RANKS_ONE, TAKES_KEYS | NEEDS_OUT, 1, 1, "MODEL", "any model -> a Hugging Face folder",
      "MODEL is a run folder (its newest checkpoint), a checkpoint of any layout, or a Hugging Face folder. OUT gets\n"
      "config.json, safetensors (with an index when they are several), generation_config.json and tokenizer files; fields\n"
      "of config.json that have no meaning here are as they came. Each tensor has the dtype it is stored in, so that import\n"
      "and export give the same bytes; dtype=bf16 or dtype=fp32 converts, where fp32 takes the masters of a run in bf16.\n"
      "max_shard_size=500M says how large a file may be (5B). OUT appears whole or not at all.\n",
-     check_files},
+     check_files, "model tokenizer dtype export"},
     {"tokenize", command_tokenize, RANKS_ONE, TAKES_DECODE, 1, 1, "TOKENIZER", "ids of texts, from JSONL to JSONL",
      "Reads JSONL from standard input and writes it to standard output, with `ids` added to every object that has `text`;\n"
      "--decode adds `text` to objects with `ids`. Neither bos nor eos is added; special ids decode to nothing. TOKENIZER\n"
      "is a tokenizer.json, a folder that holds one, or bytes.\n",
-     NULL},
+     NULL, NULL},
     {"train-tokenizer", command_train_tokenizer, RANKS_ONE, TAKES_KEYS | TAKES_OUT, 1, COMMAND_INPUTS, "CORPUS ...",
      "a byte-level BPE tokenizer from texts",
      "CORPUS is a file, folder or glob: texts, or .jsonl with the field text_field. Writes tokenizer.json and\n"
      "tokenizer_config.json to FOLDER (-o), which dsv2 and Hugging Face read: the pre-tokenizer of DeepSeek-V2, 256 bytes,\n"
-     "the merges, bos and eos. Keys: vocab_size (8192), min_frequency, fim_tokens, text_field, max_words, threads.\n"
+     "the merges, bos and eos. vocab_size is 8192 where it is not said.\n"
      "The result depends on nothing but the texts and these keys: the pair that occurs most often is merged, of equal ones\n"
      "that of the lower left id, then the lower right one. Pieces of more than 1024 bytes are left out.\n",
-     NULL},
+     NULL, "model.vocab_size train_tokenizer threads"},
     {"plan", command_plan, RANKS_COUNT, TAKES_KEYS, 1, 1, "CONFIG", "memory, FLOPs and traffic without running",
      "-n RANKS says how many ranks to plan for (default: as few as the layout allows); nothing is started.\n"
      "device_memory_gib=G says what a rank may use.\n",
-     check_config},
+     check_config, NULL},
     {"verify", command_verify, RANKS_MPI, TAKES_KEYS, 1, 2, "MODEL REFERENCE.safetensors | CHECKPOINT | SHARD.h5",
      "compare with another implementation, or check hashes",
      "With a reference: input_ids, labels, logits, loss, layer.K.output, grad.NAME, grad_balanced.NAME are compared.\n"
      "With a checkpoint, a token shard or a prepared set alone, its hashes are checked. Ends with 0 only when all pass.\n",
-     check_shards},
+     check_shards, NULL},
     {"inspect", command_inspect, RANKS_ONE, TAKES_DOCUMENT, 1, COMMAND_INPUTS, "PATH ...",
      "what is in a file or folder",
      "PATH is a checkpoint, a run folder, a token shard or another HDF5 file, a safetensors file, a Hugging Face folder,\n"
      "or a set that prepare made: its folder, FOLDER/train or FOLDER/validation. --document N shows document N (from 0) of\n"
      "the latter with a | before each token, control tokens by name and control characters as \\n, \\x1b, \\u{200f}.\n"
      "The tokenizer is the one that the shards name, or --tokenizer, which must give the same ids.\n",
-     check_shards},
+     check_shards, NULL},
     {"bench", command_bench, RANKS_ONE, TAKES_KEYS, 0, 2, "[WORD | CONFIG.yaml | TOKENIZER [TEXT]]",
      "speed of every kernel, of a step, or of a tokenizer",
      "One row per kernel: size, time, GFLOP/s or GB/s, share of what this machine was measured to reach. WORD picks\n"
      "kernels whose name contains it. With a config: the training steps of its model, on random tokens, and a decoded\n"
      "token at several context lengths. With a tokenizer.json, or a folder that holds one: MB/s of encoding and decoding\n"
      "TEXT (a file, folder or glob; default data/sample/*.txt), and 20,000 random strings there and back.\n",
-     NULL},
+     NULL, NULL},
     {"doctor", command_doctor, RANKS_ONE, 0, 0, 1, "[FOLDER]", "check the environment and name the fix",
-     "FOLDER is where runs will be written (default: the working folder).\n", NULL},
+     "FOLDER is where runs will be written (default: the working folder).\n", NULL, NULL},
     {"help", command_help, RANKS_ONE, TAKES_MARKDOWN, 0, 1, "[COMMAND | KEY]", "explain a command or a key",
-     "--markdown prints the reference of all keys.\n", NULL},
+     "--markdown prints the reference of all keys.\n", NULL, NULL},
     {0},
 };
 
@@ -317,7 +322,7 @@ static bool check_taken(const Command *c, CommandLine *line, Error *error) {
         return fail(error, "%s needs -o and the folder to make", c->name);
     if (line->n_override && !(c->takes & TAKES_KEYS))
         return fail(error, "%s takes no settings such as %s", c->name, line->override[0]);
-    return true;
+    return !c->keys || config_words_mean(line->override, line->n_override, c->keys, c->name, error);
 }
 
 static bool check_inputs(const Command *c, const CommandLine *line, Error *error) {

@@ -58,6 +58,7 @@ typedef struct {
     const char *summary;                               /* one line */
     const char *help;                                  /* the rest of `dsv2 help COMMAND` */
     bool (*check_input)(const CommandLine *, Error *); /* before ranks start; may be NULL */
+    const char *keys; /* the keys and sections it reads, with spaces between; NULL: all (TAKES_KEYS) */
 } Command;
 
 extern const Command commands[]; /* ended by a row without a name */

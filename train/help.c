@@ -16,9 +16,22 @@ static int help_overview(void) {
     return EXIT_DONE;
 }
 
+/* .* behind a section: all of its keys. */
+static void help_keys(const char *keys) {
+    printf("Keys it reads:");
+    for (const char *at = keys; *at; at += strspn(at, " ")) {
+        char word[64];
+        snprintf(word, sizeof word, "%.*s", (int)strcspn(at, " "), at);
+        printf(" %s%s", word, key_is_section(word) ? ".*" : "");
+        at += strlen(word);
+    }
+    printf("\n");
+}
+
 static int help_command(const Command *c) {
     char *usage = command_usage(c);
     printf("%s - %s\n\n  %s\n\n%s", c->name, c->summary, usage, c->help);
+    if (c->keys) help_keys(c->keys);
     free(usage);
     return EXIT_DONE;
 }

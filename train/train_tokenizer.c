@@ -30,28 +30,7 @@ typedef struct {
 
 /* -- what people ask for ------------------------------------------------------------------------------ */
 
-/* Other keys are for models; taking them would only look as if they did something. */
-static bool keys_have_meaning(const CommandLine *line, Error *error) {
-    static const char *const keys[] = {"vocab_size", "min_frequency", "fim_tokens", "text_field",
-                                       "max_words",  "threads",       NULL};
-    for (int i = 0; i < line->n_override; i++) {
-        const char *word = line->override[i], *end = strchr(word, '='),
-                   *last = memrchr(word, '.', (size_t)(end - word));
-        const char *name = last ? last + 1 : word;
-        int k = 0;
-        while (keys[k] && (strlen(keys[k]) != (size_t)(end - name) || memcmp(keys[k], name, (size_t)(end - name))))
-            k++;
-        if (!keys[k])
-            return fail(error,
-                        "'%.*s' means nothing to train-tokenizer; its keys are vocab_size, min_frequency, "
-                        "fim_tokens, text_field, max_words, threads",
-                        (int)(end - word), word);
-    }
-    return true;
-}
-
 static bool read_keys(Job *j, const CommandLine *line, Error *error) {
-    if (!keys_have_meaning(line, error)) return false;
     if (!config_from_overrides(&j->config, line->override, line->n_override, error)) return false;
     j->controls = j->config.fim_tokens ? CONTROL_TOKENS_FIM : CONTROL_TOKENS;
     j->size = j->config.vocab_size ? j->config.vocab_size : DEFAULT_SIZE;
