@@ -26,6 +26,8 @@ const TestCase kernels_tests[] = {
     {"attention over latents, alone and together", test_latent_alone},
     {"tokens chosen by probability", test_choose_shares},
     {"tokens chosen from extremes", test_choose_extremes},
+    {"own products of all layouts and sizes", test_sgemm_sizes},
+    {"own products have the bits of their parts", test_sgemm_parts},
     {"devices", test_devices},
     {"plan counts work and touches nothing", test_plan_counts},
     {"parity covers every kernel", test_parity_covers_every_kernel},

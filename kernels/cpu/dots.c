@@ -1,17 +1,10 @@
 /* dots.c - see dots.h. Tiles of results in registers, as many rows as the machine has registers for; what is left over
  * goes row by row or column by column. */
 #include "kernels/cpu/dots.h"
-#include "kernels/cpu/vector.h"
+#include "kernels/cpu/lanes.h"
 
-#include <string.h>
-
-enum { LANES = 8, COLS = 4, MOST_ROWS = 4 };
-typedef float Lanes __attribute__((vector_size(32)));
+enum { COLS = 4, MOST_ROWS = 4 };
 typedef float Half __attribute__((vector_size(16)));
-typedef float Loose __attribute__((vector_size(32), aligned(4), may_alias)); /* in memory */
-typedef uint32_t Bits __attribute__((vector_size(32)));
-typedef uint16_t Narrow __attribute__((vector_size(16), aligned(2), may_alias));
-#define INLINE static inline __attribute__((always_inline))
 
 /* Rows of a tile of COLS vectors: the 16 registers of AVX2 hold two, the 32 of AVX-512 four. */
 static int tile_rows(void) {
@@ -20,21 +13,6 @@ static int tile_rows(void) {
 #else
     return 4;
 #endif
-}
-
-/* Vectors go by address: the build's plain ABI has none so wide. */
-INLINE void take(Lanes *v, const void *from, bool bf16) {
-    if (bf16)
-        *v = (Lanes)(__builtin_convertvector(*(const Narrow *)from, Bits) << 16);
-    else
-        *v = *(const Loose *)from;
-}
-
-/* The first n elements, zeros behind them. */
-INLINE void take_some(Lanes *v, const void *from, bool bf16, int64_t n) {
-    char padded[sizeof(Lanes)] = {0};
-    memcpy(padded, from, (size_t)(n * (bf16 ? 2 : 4)));
-    take(v, padded, bf16);
 }
 
 INLINE float total(const Lanes *v) {

@@ -1,8 +1,9 @@
-/* gemm.h - one matrix product on the calling thread: c (m, n) = a (m, k) b (k, n), by oneDNN.
+/* gemm.h - one matrix product on the calling thread: c (m, n) = a (m, k) b (k, n), by oneDNN, and on
+ * CPUs without AVX-512 mostly by sgemm.h.
  *
- * A product of new sizes costs a fraction of a millisecond of planning (code generation), so plans
- * are kept per thread, and callers ask for few different sizes: multiples of GEMM_STEP, and
- * smaller ones only at an end. bf16 inputs on a CPU without bf16 products are widened to fp32. */
+ * A product of new sizes costs oneDNN a fraction of a millisecond of planning (code generation), so
+ * plans are kept per thread, and callers ask for few different sizes: multiples of GEMM_STEP, and
+ * smaller ones only at an end. */
 #pragma once
 #include "kernels/cpu/cpu.h"
 
