@@ -184,7 +184,7 @@ void cpu_attention_forward(Device *device, Tensor out, Tensor lse, Tensor q, Ten
     {
         CpuThread *thread = cpu_thread(device);
         Tiles t = tiles_carve(&a, thread->tiles);
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic, 8)
         for (int64_t task = 0; task < heads * tiles; task++)
             attend_tile(thread, &a, &t, out, lse, task % tiles * QUERIES, (int)(task / tiles));
     }

@@ -1,9 +1,9 @@
 /* linear.c - products with weights, for one matrix and for groups of rows with a weight each.
  *
- * Rows by weight: each thread takes a range of rows (and, when rows are few, of columns) and walks
- * it in blocks. A block at the end of a group is rounded up to GEMM_STEP rows, so that few sizes
- * occur: the surplus rows belong to the next groups of the same thread, which writes them right
- * afterwards. Only the end of a thread's range has odd sizes.
+ * Rows by weight: a part is a range of rows (and, when rows are few, of columns), which a thread
+ * walks in blocks. A block at the end of a group is rounded up to GEMM_STEP rows, so that few sizes
+ * occur: the surplus rows belong to the next groups of the same part, whose thread writes them right
+ * afterwards. Only the end of a part has odd sizes.
  *
  * Few rows, where the device asks for them as decoding does: dots.h. A row's result then depends neither on the number
  * of rows nor on threads.
@@ -24,6 +24,7 @@
 #endif
 
 enum { BLOCK_ROWS = 512, SLICE_ROWS = 256, BLOCK_TERMS = 1024, MIN_ROWS = 64, COLUMN_STEP = 64 };
+enum { PARTS = 4 };            /* of rows a thread, at most */
 enum { TILE_BYTES = 1 << 20 }; /* of a slice of dw: stays in the L2 cache */
 
 /* c's row i = a's row i times the group's block of b. */
@@ -103,17 +104,17 @@ static Span share_of(int64_t count, int64_t part, int64_t parts, int64_t step) {
     return (Span){min_i64(count, units * part / parts * step), min_i64(count, units * (part + 1) / parts * step)};
 }
 
+/* A few parts a thread where each has whole blocks, handed out as threads get done: one may be slower than another. */
 static void row_products(Device *device, const RowProduct *p) {
-    int64_t rows = p->groups.first[p->groups.count], cols = tensor_cols(p->c);
-    int64_t row_parts = max_i64(1, min_i64(device->threads, rows / MIN_ROWS)),
-            col_parts = device->threads / row_parts;
+    int64_t rows = p->groups.first[p->groups.count], cols = tensor_cols(p->c), threads = device->threads;
+    int64_t row_parts = max_i64(1, min_i64(threads, rows / MIN_ROWS)), col_parts = threads / row_parts;
     if (!rows || !cols) return;
-#pragma omp parallel num_threads(device->threads)
-    {
+    if (row_parts == threads) row_parts = max_i64(1, min_i64(PARTS, rows / BLOCK_ROWS / threads)) * threads;
+#pragma omp parallel for num_threads(device->threads) schedule(dynamic)
+    for (int64_t part = 0; part < row_parts * col_parts; part++) {
         CpuThread *thread = cpu_thread(device);
-        int64_t id = omp_get_thread_num(), row_part = id % row_parts, col_part = id / row_parts;
-        Span own = share_of(rows, row_part, row_parts, GEMM_STEP), col = {0, 0};
-        if (col_part < col_parts) col = share_of(cols, col_part, col_parts, COLUMN_STEP);
+        Span own = share_of(rows, part % row_parts, row_parts, GEMM_STEP);
+        Span col = share_of(cols, part / row_parts, col_parts, COLUMN_STEP);
         for (int64_t g = 0; g < p->groups.count && col.first < col.end; g++) {
             int64_t row = max_i64(own.first, p->groups.first[g]), end = min_i64(own.end, p->groups.first[g + 1]);
             group_product(thread, p, g, row, end, own.end, col.first, col.end - col.first);
