@@ -20,7 +20,7 @@ typedef struct {
     Record record;             /* of the document that is being encoded */
     int32_t last;              /* its last id */
     char *text;                /* of it, not yet encoded */
-    int64_t held, room, tried; /* tried: held when there was no place to cut at */
+    int64_t held, room, tried; /* tried: so many of held are known to have no place to cut at */
     int32_t *ids;
     int64_t ids_room;
     char *decoded; /* of ids, to count its bytes */
@@ -61,10 +61,14 @@ static bool encode(Encoder *x, const char *text, int64_t bytes, Error *error) {
                 (long long)bytes);
 }
 
+/* What is held when it is next looked for a place to cut at: more than now, or else no window would ever be full. */
+static int64_t window(const Encoder *x) { return min_i64(max_i64(WINDOW, 2 * x->tried), WINDOW_MOST); }
+
+/* The cut was the last place, so what is left has none; it may be longer than the smallest window. */
 static void keep_text(Encoder *x, int64_t used) {
     memmove(x->text, x->text + used, (size_t)(x->held - used));
     x->held -= used;
-    x->tried = 0;
+    x->tried = x->held < WINDOW ? 0 : x->held;
 }
 
 /* The last line's end, or else the last character's beginning. */
@@ -77,7 +81,7 @@ static int64_t cut_anywhere(const Encoder *x) {
 
 /* Encodes what can be, once a window is full. */
 static bool encode_window(Encoder *x, Error *error) {
-    if (x->held < WINDOW || x->held < 2 * x->tried) return true;
+    if (x->held < window(x)) return true;
     int64_t cut = tokenizer_cut(x->e->tokenizer, x->text, x->held);
     if (cut == 0 && x->held >= WINDOW_MOST) cut = cut_anywhere(x);
     if (cut == 0) {
@@ -91,7 +95,8 @@ static bool encode_window(Encoder *x, Error *error) {
 
 /* Adds at most what fills a window, so that windows do not depend on the pieces that come. */
 static int64_t hold_text(Encoder *x, const char *text, int64_t bytes) {
-    int64_t full = max_i64(WINDOW, 2 * x->tried), n = min_i64(bytes, full - x->held);
+    int64_t full = window(x), n = min_i64(bytes, full - x->held);
+    check(n > 0, "a window of %lld bytes holds %lld", (long long)full, (long long)x->held);
     if (x->room < x->held + n) {
         x->room = min_i64(full, max_i64(2 * x->room, x->held + n));
         x->text = must_realloc(x->text, x->room, 1);
