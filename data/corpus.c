@@ -11,13 +11,13 @@ enum { BLOCK = 4096 }; /* records at once */
 
 typedef struct {
     uint64_t key;
-    int64_t documents, tokens, first; /* first: documents of the parts before */
+    int64_t documents, first; /* first: documents of the parts before */
 } Entry;
 
 struct Corpus {
-    char *folder, *file; /* file: of the part that is open, for messages */
+    char *folder, *records, *tokens; /* files of the part that is open, for messages */
     Entry *entry;
-    int64_t parts, documents, tokens, element;
+    int64_t parts, documents, element;
     PartCounts counts;
     int64_t open; /* the part whose files are open; -1 */
     int records_fd, tokens_fd, dropped_fd;
@@ -30,7 +30,6 @@ struct Corpus {
 };
 
 int64_t corpus_documents(const Corpus *c) { return c->documents; }
-int64_t corpus_tokens(const Corpus *c) { return c->tokens; }
 const PartCounts *corpus_counts(const Corpus *c) { return &c->counts; }
 
 static void add_counts(PartCounts *to, const PartCounts *part) {
@@ -46,9 +45,8 @@ static bool read_ends(Corpus *c, const Parts *parts, Error *error) {
     for (int64_t i = 0; i < c->parts; i++) {
         SpoolEnd end;
         if (!spool_read_end(c->folder, parts->part[i].key, &end, error)) return false;
-        c->entry[i] = (Entry){parts->part[i].key, end.documents, end.tokens, c->documents};
+        c->entry[i] = (Entry){parts->part[i].key, end.documents, c->documents};
         c->documents += end.documents;
-        c->tokens += end.tokens;
         c->element = end.token_bytes;
         add_counts(&c->counts, &end.counts);
     }
@@ -70,8 +68,9 @@ Corpus *corpus_open(const char *folder, const Parts *parts, Error *error) {
 static void close_part(Corpus *c) {
     if (c->records_fd >= 0) close(c->records_fd);
     if (c->tokens_fd >= 0) close(c->tokens_fd);
-    free(c->file);
-    c->file = NULL;
+    free(c->records);
+    free(c->tokens);
+    c->records = c->tokens = NULL;
     c->open = c->records_fd = c->tokens_fd = -1;
 }
 
@@ -89,18 +88,17 @@ static bool open_part(Corpus *c, int64_t part, Error *error) {
     if (c->open == part) return true;
     close_part(c);
     int64_t bytes;
-    char *records = spool_file(c->folder, c->entry[part].key, "records");
-    c->file = spool_file(c->folder, c->entry[part].key, "tokens");
-    c->records_fd = disk_open(records, &bytes, error);
-    if (c->records_fd >= 0) c->tokens_fd = disk_open(c->file, &bytes, error);
+    c->records = spool_file(c->folder, c->entry[part].key, "records");
+    c->tokens = spool_file(c->folder, c->entry[part].key, "tokens");
+    c->records_fd = disk_open(c->records, &bytes, error);
+    if (c->records_fd >= 0) c->tokens_fd = disk_open(c->tokens, &bytes, error);
     if (c->tokens_fd >= 0) c->open = part;
-    free(records);
     return c->tokens_fd >= 0;
 }
 
 bool corpus_read(Corpus *c, int64_t part, int64_t first, int64_t count, void *to, Error *error) {
     return open_part(c, part, error) &&
-           disk_read(c->tokens_fd, to, count * c->element, first * c->element, c->file, error);
+           disk_read(c->tokens_fd, to, count * c->element, first * c->element, c->tokens, error);
 }
 
 bool corpus_use_dropped(Corpus *c, const char *dropped, Error *error) {
@@ -119,7 +117,7 @@ static bool load_block(Corpus *c, Spot at, Error *error) {
     int64_t n = min_i64(BLOCK, c->entry[at.part].documents - at.document), size = (int64_t)sizeof(Record);
     c->block_part = -1;
     if (!open_part(c, at.part, error) ||
-        !disk_read(c->records_fd, c->block, n * size, at.document * size, c->file, error))
+        !disk_read(c->records_fd, c->block, n * size, at.document * size, c->records, error))
         return false;
     c->block_part = at.part;
     c->block_first = at.document;

@@ -17,7 +17,7 @@ typedef struct {
 
 Corpus *corpus_open(const char *folder, const Parts *, Error *);
 void corpus_close(Corpus *);
-int64_t corpus_documents(const Corpus *), corpus_tokens(const Corpus *);
+int64_t corpus_documents(const Corpus *);
 const PartCounts *corpus_counts(const Corpus *); /* of all parts; the first bad lines in the order of the source */
 
 /* dropped: a file with a bit for each document, which decides Document.dropped from now on. */

@@ -109,13 +109,16 @@ static bool refused(Reader *r, Error *error) {
 
 /* -- plain text: one document ---------------------------------------------------------------------------- */
 
+/* The sink knows no file; what it refuses for what the text is, is said of this one. */
+static bool passed(const Reader *r, bool ok, Error *error) {
+    if (ok || !r->sink->unfit || !*r->sink->unfit) return ok;
+    Error why = *error;
+    return fail(error, "%s: %s", r->what->file, why.text);
+}
+
 static bool pass_on(Reader *r, int64_t bytes, Error *error) {
     if (bytes == 0) return true;
-    if (!r->sink->text(r->sink->own, r->buffer + r->first, bytes, error)) {
-        bool unfit = r->sink->unfit && *r->sink->unfit;
-        Error why = *error;
-        return unfit ? fail(error, "%s: %s", r->what->file, why.text) : false;
-    }
+    if (!passed(r, r->sink->text(r->sink->own, r->buffer + r->first, bytes, error), error)) return false;
     r->line += newlines(r->buffer + r->first, bytes);
     r->line_open = r->buffer[r->first + bytes - 1] != '\n';
     use(r, bytes);
@@ -174,7 +177,7 @@ static bool read_text(Reader *r, Error *error) {
         skip_mark(r);
         if (!pass_window(r, &any, error)) return false;
     } while (!r->done);
-    if (any) return r->sink->end(r->sink->own, error);
+    if (any) return passed(r, r->sink->end(r->sink->own, error), error);
     r->counts->skipped++;
     return true;
 }

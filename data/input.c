@@ -150,7 +150,7 @@ static int64_t read_some(Input *in, char *to, int64_t bytes, Error *error) {
     ssize_t n;
     do n = read(in->fd, to, (size_t)min_i64(bytes, 1 << 30));
     while (n < 0 && errno == EINTR);
-    if (n < 0) return fail(error, "%s: cannot read: %s", in->file, strerror(errno)), -1;
+    if (n < 0) return disk_fail(error, in->file, "read"), -1;
     in->taken += n;
     in->ended = n == 0;
     return n;

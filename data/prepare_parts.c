@@ -66,10 +66,11 @@ static bool make_part(PartWork *w, const Part *part, Spool *spool, Error *error)
     if (encode_part(&w->job->e, part, w->job->e.set->bad_lines, &sink, &counts, error))
         return spool_finish(spool, &counts, error);
     spool_abandon(spool);
+    const DataSet *set = w->job->e.set;
     Error why = *error;
-    if (counts.counts.bad_lines && w->job->has_keys)
-        fail(error, "%s (data.%s.bad_lines, now %lld, says how many such lines may be left out)", why.text,
-             w->job->e.set->name, (long long)w->job->e.set->bad_lines);
+    if (counts.counts.bad_lines > set->bad_lines && w->job->has_keys)
+        fail(error, "%s (data.%s.bad_lines, now %lld, says how many such lines may be left out)", why.text, set->name,
+             (long long)set->bad_lines);
     return false;
 }
 

@@ -16,8 +16,9 @@ void source_free(SourceFiles *s) {
     *s = (SourceFiles){0};
 }
 
+/* Only ever compared, so times beyond the year 2262 may wrap. */
 static int64_t modified(const struct stat *info) {
-    return (int64_t)info->st_mtim.tv_sec * 1000000000 + info->st_mtim.tv_nsec;
+    return (int64_t)((uint64_t)info->st_mtim.tv_sec * 1000000000u + (uint64_t)info->st_mtim.tv_nsec);
 }
 
 static void add(SourceFiles *s, const char *path, const struct stat *info) {
@@ -52,7 +53,7 @@ bool source_keep_megatron(SourceFiles *s, const DataSet *set, Error *error) {
         struct stat info;
         char *idx = must_format("%.*s.idx", (int)strlen(f.path) - 4, f.path);
         if (!stat(idx, &info))
-            f.state += modified(&info) + info.st_size;
+            f.state = (int64_t)((uint64_t)f.state + (uint64_t)modified(&info) + (uint64_t)info.st_size);
         else if (!error->text[0])
             fail(error, "%s: cannot read: %s; a .bin is read with the .idx beside it", idx, strerror(errno));
         free(idx);
@@ -64,7 +65,8 @@ bool source_keep_megatron(SourceFiles *s, const DataSet *set, Error *error) {
     return kept || fail(error, "data.%s: %s names no .bin file, which format megatron needs", set->name, set->path);
 }
 
-/* Links are followed; one that leads back up is an error, not an endless walk. */
+/* Links are followed; one that leads back up is an error, not an endless walk, and one that leads nowhere is text that
+ * would be missing. */
 static bool add_folder(SourceFiles *s, const char *path, Error *error) {
     char *roots[] = {(char *)(uintptr_t)path, NULL};
     FTS *walk = fts_open(roots, FTS_LOGICAL | FTS_NOCHDIR, NULL);
@@ -80,6 +82,8 @@ static bool add_folder(SourceFiles *s, const char *path, Error *error) {
             ok = fail(error, "%s: cannot read: %s", e->fts_path, strerror(e->fts_errno));
         else if (e->fts_info == FTS_DC)
             ok = fail(error, "%s: this link leads back to a folder above it", e->fts_path);
+        else if (e->fts_info == FTS_SLNONE)
+            ok = fail(error, "%s: this link leads to nothing; mend it, or remove it", e->fts_path);
     }
     fts_close(walk);
     return ok;

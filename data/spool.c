@@ -98,9 +98,7 @@ static bool growing_finish(Growing *g, Error *error) {
     int status = close(g->fd);
     g->fd = -1;
     if (status) return disk_fail(error, g->temporary, "close");
-    if (rename(g->temporary, g->path))
-        return fail(error, "%s: cannot rename to %s: %s", g->temporary, g->path, strerror(errno));
-    return true;
+    return rename(g->temporary, g->path) == 0 || disk_fail(error, g->path, "rename a file to this name");
 }
 
 /* -- one part ----------------------------------------------------------------------------------------------- */
@@ -111,6 +109,7 @@ char *spool_file(const char *folder, uint64_t key, const char *ending) {
 
 /* -1 when somebody else has made it; -2 + message. */
 static int claim_file(const Growing *records, Error *error) {
+    if (disk_exists(records->path)) return -1;
     int fd = open(records->temporary, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0644);
     if (fd < 0 && errno == EEXIST) return -1;
     if (fd < 0) return disk_fail(error, records->temporary, "create"), -2;

@@ -26,7 +26,7 @@ static bool split_path(Staged *s, const char *path, char parent[PATH_MAX], Error
 /* The lock tells a folder that somebody fills from one that an interrupted attempt left. */
 static bool lock(Staged *s, Error *error) {
     s->lock = open(s->temporary, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (s->lock < 0) return fail(error, "%s: cannot open this folder: %s", s->temporary, strerror(errno));
+    if (s->lock < 0) return disk_fail(error, s->temporary, "open this folder");
     if (!flock(s->lock, LOCK_EX | LOCK_NB) || errno != EWOULDBLOCK) return true; /* some file systems have no locks */
     close(s->lock);
     return fail(error, "%s: another process is writing it", s->path);
@@ -46,8 +46,7 @@ bool staged_open(Staged *s, const char *path, Error *error) {
     if (!split_path(s, path, parent, error)) return false;
     if (disk_exists(s->path)) return fail(error, "%s: is there already; give another name, or remove it", s->path);
     if (!disk_make_folder(parent, error) || !remove_left(s, error)) return false;
-    if (mkdir(s->temporary, 0755))
-        return fail(error, "%s: cannot make this folder: %s", s->temporary, strerror(errno));
+    if (mkdir(s->temporary, 0755)) return disk_fail(error, s->temporary, "make this folder");
     return lock(s, error);
 }
 
@@ -55,7 +54,7 @@ bool staged_open(Staged *s, const char *path, Error *error) {
 static bool take_name(const Staged *s, Error *error) {
     if (!renameat2(AT_FDCWD, s->temporary, AT_FDCWD, s->path, RENAME_NOREPLACE)) return true;
     if ((errno == EINVAL || errno == ENOSYS) && !disk_exists(s->path) && !rename(s->temporary, s->path)) return true;
-    return fail(error, "%s: cannot rename to %s: %s", s->temporary, s->path, strerror(errno));
+    return disk_fail(error, s->path, "rename a folder to this name");
 }
 
 static bool publish(const Staged *s, Error *error) {

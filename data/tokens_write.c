@@ -215,7 +215,7 @@ static bool write_metadata(TokenWriter *w, Error *error) {
               "%s: the layout of a shard moved between its two passes", w->file);
         ok = h5_metadata(l.h5, put_metadata, &(PutMetadata){w, error});
     }
-    if (ok && ftruncate(w->fd, (off_t)h5_file_bytes(l.h5))) ok = fail(error, "%s: cannot set its size", w->temporary);
+    if (ok && ftruncate(w->fd, (off_t)h5_file_bytes(l.h5))) ok = disk_fail(error, w->temporary, "set its size");
     h5_destroy(l.h5);
     return ok;
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -13,6 +14,7 @@
 
 #include "data/disk.h"
 #include "data/loader.h"
+#include "data/spool.h"
 #include "tests/forked.h"
 
 /* -- sources and results ------------------------------------------------------------------------------------- */
@@ -289,6 +291,23 @@ static void damaged_part_is_made_again(void) {
     waitpid(start_run(set, out), NULL, 0); /* finds the set there */
 }
 
+/* A part that is there is not even claimed: the folder of a large set would be written to a thousand times. */
+static void finished_parts_are_passed_by(void) {
+    Error error;
+    struct stat before, after;
+    PartCounts counts = {0};
+    bool claimed;
+    const char *folder = test_folder();
+    Spool *s = spool_claim(folder, 7, 258, &claimed, &error);
+    check(s && spool_finish(s, &counts, &error), "%s", error.text);
+    usleep(20000); /* the times of files go by ticks */
+    check(!stat(folder, &before), "%s", folder);
+    expect(!spool_claim(folder, 7, 258, &claimed, &error) && !claimed, "a finished part was claimed");
+    check(!stat(folder, &after), "%s", folder);
+    expect(before.st_mtim.tv_sec == after.st_mtim.tv_sec && before.st_mtim.tv_nsec == after.st_mtim.tv_nsec,
+           "the folder was written to");
+}
+
 /* -- duplicates, lengths ---------------------------------------------------------------------------------------- */
 
 static void expect_set(const char *text, DataSet set, const char *wanted) {
@@ -479,6 +498,9 @@ const TestCase corpora_tests[] = {{"ranks_make_the_same", ranks_make_the_same},
                                   {"bad_lines_are_counted", bad_lines_are_counted},
                                   {"bad_line_in_a_late_part", bad_line_in_a_late_part},
                                   {"bad_lines_of_text", bad_lines_of_text},
+                                  {"unfit_at_its_end", unfit_at_its_end},
+                                  {"broken_disk", broken_disk},
+                                  {"finished_parts_are_passed_by", finished_parts_are_passed_by},
                                   {"long_texts", long_texts},
                                   {"megatron_good", megatron_good},
                                   {"megatron_parts", megatron_parts},

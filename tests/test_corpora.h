@@ -28,6 +28,8 @@ void json_lines(void);
 void bad_lines_are_counted(void);
 void bad_line_in_a_late_part(void);
 void bad_lines_of_text(void);
+void unfit_at_its_end(void);
+void broken_disk(void);
 void long_texts(void);
 void megatron_good(void);
 void megatron_parts(void);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "data/disk.h"
 #include "data/input.h"
@@ -361,6 +362,43 @@ void bad_lines_of_text(void) {
     expect_left(text, bytes, 1, wanted);
     free(text);
     free(wanted);
+}
+
+/* -- failures that are no bad line --------------------------------------------------------------------------------- */
+
+static bool refuse_end(void *own, Error *error) {
+    *(bool *)own = true;
+    return fail(error, "no such text");
+}
+static bool take_text(void *own, const char *text, int64_t bytes, Error *error) {
+    return (void)own, (void)text, (void)bytes, (void)error, true;
+}
+static void no_progress(void *own, int64_t bytes) { (void)own, (void)bytes; }
+
+void unfit_at_its_end(void) {
+    bool unfit = false;
+    DocumentSink sink = {&unfit, take_text, refuse_end, no_progress, &unfit, NULL};
+    DocumentFile file = {.file = test_file("end.txt", "text", 4), .field = "text"};
+    DocumentCounts counts = {0};
+    Error error;
+    expect_message(documents_read(&file, &sink, &counts, &error), &error, "end.txt: no such text", "a text");
+}
+
+/* A memory that begins with no page is a plain file that cannot be read. */
+void broken_disk(void) {
+    Error error, why = {0};
+    Prepared p;
+    test_file("in-1.txt", "a\n\xff\n", 4);
+    check(!symlink("/proc/self/mem", test_path("in-2.txt")), "no link to /proc");
+    Config c = {.bos_token_id = -1, .eos_token_id = -1, .file = "", .n_data = 1};
+    c.data[0] = corpus_set(test_path("in-*.txt"));
+    c.data[0].bad_lines = 1;
+    Tokenizer *t = tokenizer_open("bytes", &error);
+    check(t, "%s", error.text);
+    expect_message(prepare_set(&p, &c, &c.data[0], t, test_path("out"), NULL, &why), &why, "in-2.txt: cannot read",
+                   "what cannot be read");
+    expect(why.code == EXIT_IO && !strstr(why.text, "bad_lines"), "code %d: %s", why.code, why.text);
+    tokenizer_close(t);
 }
 
 /* -- long texts ----------------------------------------------------------------------------------------------------- */

@@ -171,7 +171,7 @@ void prepare_caches(void) {
     set_time(set.path, 1001);
     expect(!must_prepare(set).cached, "a file of another time, the same shard");
     make_lines(41, true);
-    set_time(set.path, 1001);
+    set_time(set.path, 10413792000); /* the year 2300 */
     expect(!must_prepare(set).cached, "a file of another size, the same shard");
     expect_reproduced(set);
 }
@@ -259,6 +259,15 @@ void prepare_uses_shards(void) {
     expect_message(prepare(&q, set, &error), &error, "train-00000.h5", "a text named train-00000.h5");
 }
 
+static void expect_lost_link(void) {
+    Error error;
+    Prepared p;
+    check(!symlink("nowhere", test_path("in/deep/z.txt")), "no link");
+    expect_message(prepare(&p, make_set(test_path("in"), 0), &error), &error,
+                   "deep/z.txt: this link leads to nothing", "a folder with a link to nothing");
+    check(!unlink(test_path("in/deep/z.txt")) && !symlink("nowhere", test_path("in/.z")), "no other link");
+}
+
 /* A folder: all visible files below it; relative to the config file before the working folder. */
 void prepare_reads_folders(void) {
     Error error;
@@ -269,6 +278,7 @@ void prepare_reads_folders(void) {
     test_file("in/.hidden", "h", 1);
     test_file("in/.git/x", "x", 1);
     test_file("in/[c].jsonl", "{\"text\":\"c\"}", 12);
+    expect_lost_link();
     Prepared p = must_prepare(make_set(test_path("in"), 0));
     expect_text(p.train, "c|b|c|d|a|e|f|g|h|");
     Config c = plain_config;
