@@ -106,10 +106,22 @@ static bool get_text(const Questions *q, char **to, const json_t *value, const c
     return true;
 }
 
+/* As people write it: the fewest digits that read back as the same number; 3.14, not 3.1400000000000001. malloc'd. */
+static char *number_text(const json_t *value) {
+    char *text = NULL;
+    for (size_t digits = 15; digits <= 17; digits++) {
+        free(text);
+        text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits));
+        check(text, "out of memory for a number");
+        if (json_is_integer(value) || strtod(text, NULL) == json_real_value(value)) break;
+    }
+    return text;
+}
+
 static bool add_choice(const Questions *q, Question *to, const json_t *value, const char *field, Error *error) {
     if (to->choices == CHOICES_MOST) return bad(q, error, "field '%s' has more than %d entries", field, CHOICES_MOST);
     if (json_is_number(value))
-        to->choice[to->choices] = json_dumps(value, JSON_ENCODE_ANY);
+        to->choice[to->choices] = number_text(value);
     else if (!get_text(q, &to->choice[to->choices], value, field, error))
         return false;
     to->choices++;

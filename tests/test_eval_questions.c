@@ -28,6 +28,9 @@ void eval_good_questions(void) {
          2, 1, "a"},
         {LINES_ANSWER, "\xef\xbb\xbf{\"question\":\"q\",\"answer\":\"two words\"}\n\n", 1, 0, "two words"},
         {LINES_ANSWER, "{\"question\":\"q\",\"answer\":42}", 1, 0, "42"},
+        {LINES_ANSWER, "{\"question\":\"q\",\"answer\":3.14}", 1, 0, "3.14"},
+        {LINES_ANSWER, "{\"question\":\"q\",\"answer\":-0.1}", 1, 0, "-0.1"},
+        {LINES_ANSWER, "{\"question\":\"q\",\"answer\":0.30000000000000004}", 1, 0, "0.30000000000000004"},
         {LINES_ANSWER, "{\"question\":\"q\",\"answer\":[\"a\",7]}", 2, 0, "a"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
