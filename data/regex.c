@@ -61,10 +61,9 @@ static bool write_set(Translation *t, bool negated, const char *items, const cha
 
 /* \p{Han}: PCRE2 would take characters that Han shares with other scripts too. */
 static bool translate_property(Translation *t, Error *error) {
-    const char *name = t->from + 3, *close = t->from[2] == '{' ? strchr(name, '}') : NULL;
-    bool negated = t->from[1] == 'P';
-    if (!t->from[2] || (t->from[2] == '{' && !close)) return unknown(t, "an unfinished \\p", error);
-    if (!close) close = --name + 1; /* \pL */
+    bool negated = t->from[1] == 'P', braces = t->from[2] == '{';
+    const char *name = t->from + 2 + braces, *close = braces ? strchr(name, '}') : name + 1; /* \p{L}, \pL */
+    if (!t->from[2] || !close) return unknown(t, "an unfinished \\p", error);
     if (*name == '^') negated = !negated, name++;
     int n = (int)(close - name);
     char *script = must_format("\\p{sc:%.*s}", n, name);
@@ -74,7 +73,7 @@ static bool translate_property(Translation *t, Error *error) {
                                                   : write_set(t, negated, is_script ? script : plain, name, n, error);
     free(script);
     free(plain);
-    t->from = *close == '}' ? close + 1 : close;
+    t->from = close + braces;
     return ok;
 }
 

@@ -79,6 +79,7 @@ static const struct {
     {SEQUENCE(SPLIT(REGEX("\\\\s+$"), "Isolated", "false")), "a  b  ", "a  b|  "},
     {SEQUENCE(SPLIT(REGEX("\\\\s+$"), "Isolated", "false")), " \n  x", " |\n  x"},
     {SEQUENCE(SPLIT(REGEX("\\\\s"), "Isolated", "false")), "a\u3000b\u180ec\xc2\x85", "a|\u3000|b\u180ec|\xc2\x85"},
+    {SEQUENCE(SPLIT(REGEX("\\\\pL}"), "Isolated", "false")), "{ab}c", "{a|b}|c"},
     {SEQUENCE(SPLIT(REGEX("\\\\p{Han}+"), "Isolated", "false")), "x\u4e00\u30fcy", "x|\u4e00|\u30fcy"},
     {"{\"type\":\"ByteLevel\"}", "I'll be  back 12!", "I|'ll| be| | back| 12|!"},
 };
