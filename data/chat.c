@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "configs/json_text.h"
 #include "data/disk.h"
 #include "data/utf8.h"
 
@@ -101,7 +102,7 @@ static const ChatTemplate *from_config(const char *path, bool *found, Error *err
     *found = true;
     char *text = disk_read_file(path, MOST_CONFIG, &bytes, error);
     if (!text) return NULL;
-    json_t *json = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES, &why);
+    json_t *json = json_text(text, bytes, JSON_REJECT_DUPLICATES, &why);
     const char *wanted = template_text(json);
     if (!json)
         fail(error, "%s:%d: not JSON: %.160s", path, why.line, why.text);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "configs/json_text.h"
 #include "data/input.h"
 #include "data/json_line.h"
 
@@ -247,7 +248,7 @@ static bool pass_field(Reader *r, const json_t *object, Error *error) {
 static bool parse_line(Reader *r, const char *text, int64_t bytes, Error *error) {
     json_error_t why;
     Error said;
-    json_t *object = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+    json_t *object = json_text(text, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
     if (!object) {
         fail(&said, "not JSON: %s (byte %d of the line)", why.text, why.position);
         return bad_line(r, 0, &said, error);

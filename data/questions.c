@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "configs/json_text.h"
 #include "data/documents.h"
 
 struct Questions {
@@ -89,7 +90,7 @@ static json_t *read_object(Questions *q, bool *found, Error *error) {
         if (!read_line(q, found, error)) return NULL;
     while (*found && is_blank(q));
     if (!*found) return NULL;
-    json_t *object = json_loadb(q->text, (size_t)q->bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+    json_t *object = json_text(q->text, q->bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
     if (!object) return bad(q, error, "not JSON: %s (byte %d of the line)", why.text, why.position), NULL;
     if (json_is_object(object)) return object;
     json_decref(object);

@@ -1,45 +1,16 @@
 #include "data/tokenizer_file.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+
+#include "configs/json_text.h"
+#include "data/disk.h"
 
 enum { MOST_BYTES = 64 << 20, MOST_CONFIG_BYTES = 4 << 20 };
 
-/* -- files --------------------------------------------------------------------------------------- */
-
-static bool read_all(FILE *f, char *to, int64_t bytes, const char *path, Error *error) {
-    if ((int64_t)fread(to, 1, (size_t)bytes, f) == bytes) return true;
-    return fail(error, "%s cannot be read: %s", path, ferror(f) ? strerror(errno) : "it ended early");
-}
-
-/* malloc'd; NULL + message, or NULL without one when the file may be absent and is. */
-static char *read_file(const char *path, int64_t most, bool may_be_absent, int64_t *bytes, Error *error) {
-    struct stat st;
-    *error->text = 0;
-    FILE *f = fopen(path, "rb");
-    if (!f && may_be_absent && errno == ENOENT) return NULL;
-    if (!f) return fail(error, "%s cannot be opened: %s", path, strerror(errno)), NULL;
-    char *text = NULL;
-    if (fstat(fileno(f), &st) || !S_ISREG(st.st_mode))
-        fail(error, "%s is no file", path);
-    else if (st.st_size > most)
-        fail(error, "%s has %lld bytes; at most %lld are read", path, (long long)st.st_size, (long long)most);
-    else
-        text = must_alloc(st.st_size + 1, 1);
-    if (text && !read_all(f, text, *bytes = st.st_size, path, error)) {
-        free(text);
-        text = NULL;
-    }
-    fclose(f);
-    return text;
-}
-
 static json_t *parse_json(const char *text, int64_t bytes, const char *name, Error *error) {
     json_error_t why;
-    json_t *json = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES, &why);
+    json_t *json = json_text(text, bytes, JSON_REJECT_DUPLICATES, &why);
     if (!json) return fail(error, "%s:%d: not JSON: %.160s", name, why.line, why.text), NULL;
     if (json_is_object(json)) return json;
     json_decref(json);
@@ -236,10 +207,10 @@ static bool read_config(TokenizerFile *t, Error *error) {
     char *path = must_format("%.*stokenizer_config.json", slash ? (int)(slash - t->path + 1) : 0, t->path);
     int64_t bytes;
     Error part;
-    char *text = read_file(path, MOST_CONFIG_BYTES, true, &bytes, error);
-    bool ok = text || !*error->text;
+    bool there = disk_exists(path);
+    char *text = there ? disk_read_file(path, MOST_CONFIG_BYTES, &bytes, error) : NULL;
     json_t *json = text ? parse_json(text, bytes, path, error) : NULL;
-    if (text) ok = json && (apply_config(t, json, &part) || fail(error, "%s: %s", path, part.text));
+    bool ok = !there || (json && (apply_config(t, json, &part) || fail(error, "%s: %s", path, part.text)));
     json_decref(json);
     free(text);
     free(path);
@@ -247,12 +218,10 @@ static bool read_config(TokenizerFile *t, Error *error) {
 }
 
 bool tokenizer_file_read(TokenizerFile *t, const char *name, Error *error) {
-    struct stat st;
     int64_t bytes;
-    bool folder = !stat(name, &st) && S_ISDIR(st.st_mode);
-    char *path = folder ? must_format("%s/tokenizer.json", name) : must_strdup(name);
+    char *path = disk_is_folder(name) ? must_format("%s/tokenizer.json", name) : must_strdup(name);
     *t = (TokenizerFile){0};
-    char *text = read_file(path, MOST_BYTES, false, &bytes, error);
+    char *text = disk_read_file(path, MOST_BYTES, &bytes, error);
     bool ok = text && tokenizer_file_parse(t, text, bytes, path, error) && read_config(t, error);
     if (ok) {
         int32_t identity[] = {t->bos, t->eos, t->adds_bos, t->adds_eos};

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "configs/json_text.h"
 #include "data/disk.h"
 #include "data/input.h"
 #include "data/json_line.h"
@@ -259,6 +260,15 @@ void json_lines(void) {
         {"", false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) expect_json(cases[i].line, cases[i].fast);
+    static const char nul[] = "{\"text\":\"a\",\n\"b\":1\0}", nul_line[] = "{\"text\":\"a\",\"b\":1\0}";
+    Error error;
+    json_error_t why;
+    char *text = NULL;
+    int64_t bytes;
+    expect(!json_text(nul, sizeof nul - 1, 0, &why) && why.line == 2, "a NUL on line %d: %s", why.line, why.text);
+    bool ok = read_file(test_file("one.jsonl", nul_line, sizeof nul_line - 1), &text, &bytes, &error);
+    expect_message(ok, &error, "one.jsonl:1: not JSON: a NUL byte (byte 18 of the line)", "a NUL behind a number");
+    free(text);
 }
 
 /* -- bad lines ---------------------------------------------------------------------------------------------------- */

@@ -27,7 +27,7 @@ static void bytes_round_trip(void) {
     expect(tokenizer_decode(t, back, ids, 258) == 256 && !memcmp(text, back, 256), "decode is not the inverse");
     expect(!tokenizer_adds_bos(t), "bytes need no bos");
     tokenizer_close(t);
-    expect_message(tokenizer_open("words", &error) != NULL, &error, "words cannot be opened", "unknown tokenizer");
+    expect_message(tokenizer_open("words", &error) != NULL, &error, "words: cannot open", "unknown tokenizer");
 }
 
 /* -- shards ------------------------------------------------------------------------------------- */

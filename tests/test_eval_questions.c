@@ -99,6 +99,12 @@ void eval_bad_questions(void) {
         questions_close(from);
     }
     Error error = {0};
+    static const char nul[] = "{\"question\":\"q\",\"answer\":1\0}";
+    Question q;
+    bool found;
+    Questions *from = questions_open(test_file("q.jsonl", nul, sizeof nul - 1), LINES_ANSWER, &error);
+    expect_message(questions_next(from, &q, &found, &error), &error, "q.jsonl:1: not JSON: a NUL byte", "a NUL");
+    questions_close(from);
     expect(!questions_open("gone.jsonl", LINES_CHOICE, &error) && strstr(error.text, "gone.jsonl"), "%s", error.text);
 }
 

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* -- small tokenizers ------------------------------------------------------------------------------- */
 
@@ -183,6 +185,21 @@ static void configurations(void) {
         expect_message(t != NULL, &error, rows[i].words, rows[i].text);
         tokenizer_close(t);
     }
+    static const char nul[] = "{\"add_bos_token\":true\0}";
+    Error error;
+    test_file("tokenizer_config.json", nul, sizeof nul - 1);
+    expect_message(tokenizer_open(test_path("tokenizer.json"), &error) != NULL, &error, "not JSON: a NUL byte",
+                   "a NUL");
+}
+
+/* A pipe is refused, not waited for. */
+static void pipes(void) {
+    Error error;
+    check(!mkfifo(test_path("tokenizer.json"), 0600), "no pipe");
+    alarm(20);
+    expect_message(tokenizer_open(test_folder(), &error) != NULL, &error, "tokenizer.json: is not a plain file",
+                   "a pipe");
+    alarm(0);
 }
 
 const TestCase tokenizer_file_tests[] = {
@@ -190,5 +207,6 @@ const TestCase tokenizer_file_tests[] = {
     {"damaged files", damaged_files},
     {"what a post-processor adds", post_processors},
     {"tokenizer_config.json", configurations},
+    {"a pipe", pipes},
     {0},
 };

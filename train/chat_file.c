@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "configs/json_text.h"
 #include "data/documents.h"
 #include "launch/agree.h"
 #include "launch/signals.h"
@@ -78,7 +79,7 @@ static bool add_line(Lines *l, const char *text, int64_t bytes, Error *error) {
         return fail(error, "%s:%lld: a line of more than %d MiB", l->chat->line->messages, (long long)l->line,
                     LINE_LIMIT >> 20);
     if (!text[strspn(text, " \t\r\n")] && (int64_t)strlen(text) == bytes) return true;
-    json_t *object = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES, &json_why);
+    json_t *object = json_text(text, bytes, JSON_REJECT_DUPLICATES, &json_why);
     if (!object)
         return fail(error, "%s:%lld: not JSON: %.200s", l->chat->line->messages, (long long)l->line, json_why.text);
     return add_conversation(l, object, &why) ||

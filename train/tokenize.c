@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "configs/json_text.h"
 #include "data/disk.h"
 #include "data/tokenizer.h"
 #include "data/utf8.h"
@@ -126,7 +127,7 @@ static bool work_object(const Work *w, Line *l, json_t *object, Error *error) {
 static bool work_json(const Work *w, Line *l, Error *error) {
     json_error_t why;
     if (blank(l)) return copy_line(l);
-    json_t *object = json_loadb(l->text, (size_t)l->bytes, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
+    json_t *object = json_text(l->text, l->bytes, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
     bool ok = object || fail(error, "not JSON: %.200s", why.text);
     if (ok && !json_is_object(object)) ok = fail(error, "not a JSON object");
     ok = ok && work_object(w, l, object, error);

@@ -1,0 +1,8 @@
+/* json_text.h - JSON of strangers, read by jansson. */
+#pragma once
+#include <jansson.h>
+#include <stdint.h>
+
+/* As json_loadb, which passes over a NUL byte behind a number or a word: here the text holds none (a NUL that is escaped
+ * in a string is what JSON_ALLOW_NUL is for). NULL + why. */
+json_t *json_text(const char *text, int64_t bytes, size_t flags, json_error_t *why);
