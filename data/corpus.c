@@ -32,15 +32,6 @@ struct Corpus {
 int64_t corpus_documents(const Corpus *c) { return c->documents; }
 const PartCounts *corpus_counts(const Corpus *c) { return &c->counts; }
 
-static void add_counts(PartCounts *to, const PartCounts *part) {
-    for (int i = 0; i < BAD_NAMED && i < part->counts.bad_lines; i++)
-        if (to->counts.bad_lines + i < BAD_NAMED) memcpy(to->bad[to->counts.bad_lines + i], part->bad[i], BAD_TEXT);
-    to->counts.bytes += part->counts.bytes;
-    to->counts.skipped += part->counts.skipped;
-    to->counts.bad_lines += part->counts.bad_lines;
-    to->counts.too_short += part->counts.too_short;
-}
-
 static bool read_ends(Corpus *c, const Parts *parts, Error *error) {
     for (int64_t i = 0; i < c->parts; i++) {
         SpoolEnd end;
@@ -48,7 +39,7 @@ static bool read_ends(Corpus *c, const Parts *parts, Error *error) {
         c->entry[i] = (Entry){parts->part[i].key, end.documents, c->documents};
         c->documents += end.documents;
         c->element = end.token_bytes;
-        add_counts(&c->counts, &end.counts);
+        counts_add(&c->counts.counts, c->counts.bad, &end.counts);
     }
     return true;
 }

@@ -110,6 +110,11 @@ char *disk_read_file(const char *file, int64_t most, int64_t *count, Error *erro
     return text;
 }
 
+bool disk_ends_with(const char *path, const char *ending) {
+    size_t n = strlen(path), m = strlen(ending);
+    return n > m && !strcmp(path + n - m, ending);
+}
+
 bool disk_exists(const char *path) {
     struct stat s;
     return lstat(path, &s) == 0;

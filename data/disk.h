@@ -33,6 +33,7 @@ bool disk_write_file(const char *file, const void *bytes, int64_t count, Error *
 /* malloc'd, ended by a NUL that *count leaves out; NULL + message, also when longer than `most`. */
 char *disk_read_file(const char *file, int64_t most, int64_t *count, Error *);
 
+bool disk_ends_with(const char *path, const char *ending); /* and has a name before it */
 bool disk_exists(const char *path);
 bool disk_is_folder(const char *path);
 bool disk_make_folder(const char *path, Error *);            /* with its parents; fine when it is there */

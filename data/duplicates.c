@@ -7,7 +7,9 @@
 
 #include "data/disk.h"
 
-enum { AT_ONCE = 1 << 20 }; /* hashes of a share; 24 bytes each, in room for up to four times as many */
+/* Each pass reads all records, so of a very large set the hashes of a share grow, not the number of passes. A share has
+ * 24 bytes a hash, in room for up to four times as many. */
+enum { AT_ONCE = 1 << 20, PASSES_MOST = 64 };
 
 typedef struct {
     uint64_t hash[2];
@@ -29,8 +31,8 @@ static int by_hash_then_place(const void *a, const void *b) {
 
 typedef struct {
     Entry *entry;
-    int64_t n, room, found;
-    uint8_t *bits; /* of the file */
+    int64_t n, room, found, about; /* about: hashes of a share */
+    uint8_t *bits;                 /* of the file */
 } Marking;
 
 /* Of equal ones the first stays; the others are marked and forgotten. */
@@ -52,10 +54,12 @@ static void mark_copies(Marking *m) {
 
 /* A set may hold one document a billion times: what is full of copies is cleared before it grows. */
 static void add(Marking *m, const Record *r, int64_t document) {
-    if (m->n == m->room && m->room >= 2 * AT_ONCE) mark_copies(m);
     if (m->n == m->room) {
-        m->room = max_i64(2 * m->room, 1 << 12);
-        m->entry = must_realloc(m->entry, m->room, sizeof *m->entry);
+        if (m->room >= 2 * m->about) mark_copies(m);
+        if (2 * m->n >= m->room) { /* what stays nearly full would be sorted again and again */
+            m->room = max_i64(2 * m->room, 1 << 12);
+            m->entry = must_realloc(m->entry, m->room, sizeof *m->entry);
+        }
     }
     m->entry[m->n++] = (Entry){{r->hash[0], r->hash[1]}, document};
 }
@@ -75,8 +79,13 @@ static bool mark_share(Corpus *c, uint64_t share, uint64_t shares, Marking *m, E
     return true;
 }
 
+int64_t duplicates_passes(int64_t documents) {
+    return max_i64(1, min_i64(ceil_div(documents, AT_ONCE), PASSES_MOST));
+}
+
 static bool mark_all(Corpus *c, Marking *m, Error *error) {
-    uint64_t shares = (uint64_t)ceil_div(corpus_documents(c), AT_ONCE);
+    uint64_t shares = (uint64_t)duplicates_passes(corpus_documents(c));
+    m->about = ceil_div(corpus_documents(c), (int64_t)shares);
     for (uint64_t share = 0; share < shares; share++)
         if (!mark_share(c, share, shares, m, error)) return false;
     return true;

@@ -160,6 +160,16 @@ static bool on_end(void *own, Error *error) {
     return true;
 }
 
+void counts_add(SourceCounts *to, char bad[BAD_NAMED][BAD_TEXT], const PartCounts *part) {
+    const SourceCounts *c = &part->counts;
+    for (int64_t i = 0; i < min_i64(BAD_NAMED, c->bad_lines); i++)
+        if (to->bad_lines + i < BAD_NAMED) memcpy(bad[to->bad_lines + i], part->bad[i], BAD_TEXT);
+    to->bytes += c->bytes;
+    to->skipped += c->skipped;
+    to->bad_lines += c->bad_lines;
+    to->too_short += c->too_short;
+}
+
 /* -- files ------------------------------------------------------------------------------------------------ */
 
 static void on_progress(void *own, int64_t bytes) {
@@ -179,10 +189,9 @@ static bool read_text(Encoder *x, const Piece *piece, const char *path, int64_t 
 }
 
 static bool read_ids(Encoder *x, const Piece *piece, const char *path, int64_t *empty, Error *error) {
-    enum { AT_ONCE = 1 << 16 }; /* ids that come at once */
     Megatron m;
     if (!megatron_open(&m, path, error)) return false;
-    if (!x->decoded) x->decoded = must_alloc(AT_ONCE, tokenizer_max_bytes(x->e->tokenizer));
+    if (!x->decoded) x->decoded = must_alloc(MEGATRON_IDS_AT_ONCE, tokenizer_max_bytes(x->e->tokenizer));
     MegatronSink sink = {x, on_ids, on_end, on_progress};
     bool ok = megatron_read(&m, piece->from, piece->end, x->e->vocab_size, &sink, empty, error);
     megatron_close(&m);

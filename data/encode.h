@@ -40,6 +40,9 @@ typedef struct {
     char bad[BAD_NAMED][BAD_TEXT]; /* the first bad lines, by file and line */
 } PartCounts;
 
+/* Adds up: the sums, and the first bad lines as long as there is room. */
+void counts_add(SourceCounts *to, char bad[BAD_NAMED][BAD_TEXT], const PartCounts *part);
+
 /* Encodes one part. At most bad_most bad lines are left out. Counts are set. */
 bool encode_part(const Encoding *, const Part *, int64_t bad_most, const IdSink *, PartCounts *, Error *);
 

@@ -8,7 +8,7 @@
 
 #include "data/disk.h"
 
-enum { HEADER = 34, HEADER_OLD = 26, BLOCK = 4096, IDS_AT_ONCE = 1 << 16 };
+enum { HEADER = 34, HEADER_OLD = 26, BLOCK = 4096 };
 
 /* -- the header ------------------------------------------------------------------------------------------- */
 
@@ -203,7 +203,7 @@ typedef struct {
 
 static bool pass_document(const Megatron *m, Reader *r, int64_t document, int64_t place, int64_t end, Error *error) {
     for (int64_t n; place < end; place += n * m->element) {
-        n = min_i64((end - place) / m->element, IDS_AT_ONCE);
+        n = min_i64((end - place) / m->element, MEGATRON_IDS_AT_ONCE);
         if (!disk_read(m->bin_fd, r->raw, n * m->element, place, m->bin, error) ||
             !widen(m, r->ids, r->raw, n, r->vocab_size, document, error) ||
             !r->sink->ids(r->sink->own, r->ids, n, error))
@@ -229,7 +229,8 @@ static bool pass_documents(const Megatron *m, Reader *r, int64_t from, int64_t e
 
 bool megatron_read(const Megatron *m, int64_t from, int64_t end, int64_t vocab_size, const MegatronSink *sink,
                    int64_t *empty, Error *error) {
-    Reader r = {sink, vocab_size, must_alloc(IDS_AT_ONCE, sizeof *r.ids), must_alloc(IDS_AT_ONCE, 8)};
+    Reader r = {sink, vocab_size, must_alloc(MEGATRON_IDS_AT_ONCE, sizeof *r.ids),
+                must_alloc(MEGATRON_IDS_AT_ONCE, 8)};
     bool ok = pass_documents(m, &r, from, end, empty, error);
     free(r.ids);
     free(r.raw);

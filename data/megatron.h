@@ -21,6 +21,8 @@ void megatron_close(Megatron *);
 /* All of the index; reads it once from end to end. */
 bool megatron_check(const Megatron *, Error *);
 
+enum { MEGATRON_IDS_AT_ONCE = 1 << 16 }; /* at most */
+
 typedef struct {
     void *own;
     bool (*ids)(void *own, const int32_t *ids, int64_t n, Error *); /* the next ids of a document */

@@ -86,11 +86,6 @@ static int lock_alive(const Job *job, int how, Error *error) {
 
 /* -- a set in the making ---------------------------------------------------------------------------------------------- */
 
-static bool ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && !strcmp(text + n - m, end);
-}
-
 /* Whether any part is finished; removes files that are not. */
 static bool clear_up(const char *folder, bool *any, Error *error) {
     DIR *d = opendir(folder);
@@ -98,8 +93,8 @@ static bool clear_up(const char *folder, bool *any, Error *error) {
     if (!d) return errno == ENOENT || fail(error, "%s: cannot open this folder: %s", folder, strerror(errno));
     bool ok = true;
     for (struct dirent *entry; ok && (entry = readdir(d));) {
-        *any |= ends_with(entry->d_name, ".records");
-        if (!ends_with(entry->d_name, ".tmp") && strcmp(entry->d_name, "stop")) continue;
+        *any |= disk_ends_with(entry->d_name, ".records");
+        if (!disk_ends_with(entry->d_name, ".tmp") && strcmp(entry->d_name, "stop")) continue;
         ok = !unlinkat(dirfd(d), entry->d_name, 0) ||
              fail(error, "%s/%s: cannot remove: %s", folder, entry->d_name, strerror(errno));
     }
@@ -207,7 +202,7 @@ static char *shard_folder(const DataSet *set, const char *config_file, Error *er
     if (!source_list(&s, set, config_file, error)) return NULL;
     char *folder = NULL;
     for (int64_t i = 0; i < s.count && !folder; i++)
-        if (ends_with(s.file[i].path, first))
+        if (disk_ends_with(s.file[i].path, first))
             folder = must_format("%.*s", (int)(strlen(s.file[i].path) - strlen(first)), s.file[i].path);
     source_free(&s);
     if (!folder)

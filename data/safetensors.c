@@ -134,11 +134,6 @@ static bool open_file(Safetensors *s, const char *path, Error *error) {
     return true;
 }
 
-static bool ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && !strcmp(text + n - m, end);
-}
-
 static bool open_folder(Safetensors *s, const char *folder, Error *error) {
     char *single = must_format("%s/model.safetensors", folder);
     char *index = must_format("%s/model.safetensors.index.json", folder);
@@ -159,7 +154,7 @@ Safetensors *safetensors_open(const char *path, Error *error) {
     bool ok;
     s->fd = -1;
     s->path = must_strdup(path);
-    if (ends_with(path, ".json"))
+    if (disk_ends_with(path, ".json"))
         ok = open_index(s, path, error);
     else if (disk_is_folder(path))
         ok = open_folder(s, path, error);

@@ -36,17 +36,12 @@ bool source_unchanged(const SourceFile *f, Error *error) {
                 (long long)f->bytes, (long long)now.st_size);
 }
 
-static bool ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), m = strlen(end);
-    return n > m && !strcmp(text + n - m, end);
-}
-
 bool source_keep_megatron(SourceFiles *s, const DataSet *set, Error *error) {
     int64_t kept = 0;
     s->bytes = 0;
     for (int64_t i = 0; i < s->count; i++) {
         SourceFile f = s->file[i];
-        if (!ends_with(f.path, ".bin")) {
+        if (!disk_ends_with(f.path, ".bin")) {
             free(f.path);
             continue;
         }

@@ -103,15 +103,6 @@ static void choose_rows(Surveyor *s, int64_t part, int64_t parts, int64_t step) 
     }
 }
 
-static void add_counts(Survey *to, const PartCounts *c) {
-    for (int64_t i = 0; i < min_i64(BAD_NAMED, c->counts.bad_lines); i++)
-        if (to->source.bad_lines + i < BAD_NAMED) memcpy(to->bad[to->source.bad_lines + i], c->bad[i], BAD_TEXT);
-    to->source.bytes += c->counts.bytes;
-    to->source.skipped += c->counts.skipped;
-    to->source.bad_lines += c->counts.bad_lines;
-    to->source.too_short += c->counts.too_short;
-}
-
 static bool survey_parts(Surveyor *s, const Job *job, int64_t step, Error *error) {
     IdSink sink = {s, on_put, on_end, on_drop, on_progress, on_text};
     bool ok = true;
@@ -121,7 +112,7 @@ static bool survey_parts(Surveyor *s, const Job *job, int64_t step, Error *error
         s->document = 0;
         choose_rows(s, i, job->parts.count, step);
         ok = encode_part(&job->e, part, INT64_MAX, &sink, &counts, error);
-        add_counts(s->out, &counts);
+        counts_add(&s->out->source, s->out->bad, &counts);
         s->out->bytes_read += part->bytes;
     }
     return ok;

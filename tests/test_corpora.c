@@ -1,20 +1,17 @@
-/* test_corpora.c - prepare at scale: ranks, resuming, duplicates, rows of shards. */
+/* test_corpora.c - prepare at scale: ranks, duplicates, rows of shards. */
 #include "tests/test_corpora.h"
 
 #include <dirent.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
 
 #include "data/disk.h"
+#include "data/duplicates.h"
 #include "data/loader.h"
-#include "data/spool.h"
 #include "tests/forked.h"
 
 /* -- sources and results ------------------------------------------------------------------------------------- */
@@ -99,7 +96,7 @@ uint64_t corpus_hash(const char *folder) {
     return hash;
 }
 
-static uint64_t hash_of(const Prepared *p) {
+uint64_t corpus_hash_of(const Prepared *p) {
     char *folder = must_format("%.*s", (int)(strrchr(p->train, '/') - p->train), p->train);
     uint64_t hash = corpus_hash(folder);
     free(folder);
@@ -144,8 +141,7 @@ const char *corpus_lines(const char *name, const char *word, int count, int byte
     return path;
 }
 
-/* Some megabytes in files of every kind; parts of ranges, of whole files and of several. */
-static DataSet mixed_source(void) {
+DataSet corpus_mixed(void) {
     Error error;
     check(disk_make_folder(test_path("in/deep"), &error), "%s", error.text);
     corpus_lines("in/a.jsonl", "plain", 2500, 600);
@@ -167,7 +163,7 @@ static DataSet mixed_source(void) {
 /* -- ranks ------------------------------------------------------------------------------------------------- */
 
 static void ranks_make_the_same(void) {
-    DataSet set = mixed_source();
+    DataSet set = corpus_mixed();
     Prepared one = corpus_prepare(set, test_path("one"), 1);
     expect(one.parts > 4, "%lld parts are no test of ranks", (long long)one.parts);
     expect(one.source.duplicates == 500, "%lld duplicates", (long long)one.source.duplicates);
@@ -178,7 +174,7 @@ static void ranks_make_the_same(void) {
         char name[32];
         snprintf(name, sizeof name, "out%d", ranks);
         Prepared p = corpus_prepare(set, test_path(name), ranks);
-        expect(p.cached && hash_of(&p) == hash_of(&one), "%d ranks make other files than one", ranks);
+        expect(p.cached && corpus_hash_of(&p) == corpus_hash_of(&one), "%d ranks make other files than one", ranks);
         expect(!disk_exists(test_path(ranks == 2 ? "out2/.making-set" : "out3/.making-set")),
                "%d ranks leave parts behind", ranks);
     }
@@ -193,119 +189,11 @@ static bool fail_rank(Comm *world, void *own) {
 }
 
 static void ranks_fail_together(void) {
-    DataSet set = mixed_source();
+    DataSet set = corpus_mixed();
     test_file("in/z.jsonl", "{\"text\":\"a\"}\n{\"txt\":\"a\"}\n", 25);
     Trial trial = {set, test_path("out"), NULL};
     expect(forked(3, fail_rank, &trial), "the ranks end with different messages, or none");
     expect(!disk_exists(test_path("out/.making-set/stop")), "what stopped the ranks was left");
-}
-
-/* -- interruptions ------------------------------------------------------------------------------------------- */
-
-static void prepare_and_die(DataSet set, const char *out) {
-    Prepared p;
-    Error error;
-    _exit(!corpus_try(&p, set, out, &error));
-}
-
-/* Files of finished parts in a folder; `damage`: a byte of the first is changed. */
-static int finished_parts(const char *folder, bool damage) {
-    struct dirent **entry;
-    int n = scandir(folder, &entry, is_visible, by_name), found = 0;
-    for (int i = 0; i < n; i++) {
-        const char *end = strrchr(entry[i]->d_name, '.');
-        if (end && !strcmp(end, ".tokens") && found++ == 0 && damage) {
-            char *path = must_format("%s/%s", folder, entry[i]->d_name);
-            FILE *f = fopen(path, "r+");
-            check(f && !fseek(f, 1000, SEEK_SET) && putc('x', f) == 'x' && !fclose(f), "cannot change %s", path);
-            free(path);
-        }
-        free(entry[i]);
-    }
-    if (n >= 0) free(entry);
-    return found;
-}
-
-static int finished_sets(const char *folder) {
-    struct dirent **entry;
-    int n = scandir(folder, &entry, is_visible, by_name);
-    for (int i = 0; i < n; i++) free(entry[i]);
-    if (n >= 0) free(entry);
-    return n;
-}
-
-/* Killed ever later; the parts that were made stay, and what comes out is what an undisturbed run makes. */
-static void killed_runs_go_on(void) {
-    DataSet set = mixed_source();
-    uint64_t wanted = 0;
-    Prepared p = corpus_prepare(set, test_path("whole"), 1);
-    wanted = hash_of(&p);
-    int kept = 0, kills = 0;
-    const char *out = test_path("killed");
-    for (useconds_t i = 1; i < 60; i++) {
-        pid_t child = fork();
-        if (child == 0) prepare_and_die(set, out);
-        usleep(500 * i);
-        kill(child, SIGKILL);
-        int status;
-        waitpid(child, &status, 0);
-        if (WIFEXITED(status)) break;
-        kills++;
-        int now = finished_parts(test_path("killed/.making-set"), false);
-        bool whole = finished_sets(out) > 0;
-        expect(whole || now >= kept, "%d parts are left of %d", now, kept);
-        kept = now;
-        if (whole) break;
-    }
-    p = corpus_prepare(set, out, 2);
-    expect(kills > 2, "%d runs were killed", kills);
-    expect(!disk_exists(test_path("killed/.making-set")), "parts were left behind");
-    expect(hash_of(&p) == wanted, "after %d kills other files came out", kills);
-}
-
-static pid_t start_run(DataSet set, const char *out) {
-    pid_t child = fork();
-    if (child == 0) prepare_and_die(set, out);
-    return child;
-}
-
-/* A part that is not as it was written is made again, the others are not. */
-static void damaged_part_is_made_again(void) {
-    DataSet set = mixed_source();
-    const char *out = test_path("out"), *making = test_path("out/.making-set");
-    Prepared p = corpus_prepare(set, test_path("whole"), 1);
-    uint64_t wanted = hash_of(&p);
-    Error error;
-    set.bad_lines = 3; /* parts are the same, the set is another */
-    test_file("in/z.jsonl", "{\"text\":\n", 9);
-    set.bad_lines = 0;
-    expect(!corpus_try(&p, set, out, &error), "a bad line was accepted");
-    int made = finished_parts(making, false);
-    expect(made > 3, "%d parts were kept after an error", made);
-    unlink(test_path("in/z.jsonl"));
-    expect(finished_parts(making, true) == made, "parts");
-    check(corpus_try(&p, set, out, &error), "%s", error.text);
-    expect(p.parts_kept == made - 1, "%lld of %d parts were kept, of which one was damaged", (long long)p.parts_kept,
-           made);
-    expect(hash_of(&p) == wanted, "other files came out");
-    waitpid(start_run(set, out), NULL, 0); /* finds the set there */
-}
-
-/* A part that is there is not even claimed: the folder of a large set would be written to a thousand times. */
-static void finished_parts_are_passed_by(void) {
-    Error error;
-    struct stat before, after;
-    PartCounts counts = {0};
-    bool claimed;
-    const char *folder = test_folder();
-    Spool *s = spool_claim(folder, 7, 258, &claimed, &error);
-    check(s && spool_finish(s, &counts, &error), "%s", error.text);
-    usleep(20000); /* the times of files go by ticks */
-    check(!stat(folder, &before), "%s", folder);
-    expect(!spool_claim(folder, 7, 258, &claimed, &error) && !claimed, "a finished part was claimed");
-    check(!stat(folder, &after), "%s", folder);
-    expect(before.st_mtim.tv_sec == after.st_mtim.tv_sec && before.st_mtim.tv_nsec == after.st_mtim.tv_nsec,
-           "the folder was written to");
 }
 
 /* -- duplicates, lengths ---------------------------------------------------------------------------------------- */
@@ -334,6 +222,12 @@ static void duplicates_are_dropped(void) {
     set.path = test_path("few.jsonl");
     check(corpus_try(&p, set, test_path("few"), &error), "%s", error.text);
     expect(p.source.duplicates == 3 && p.documents == 4, "%lld duplicates", (long long)p.source.duplicates);
+}
+
+static void few_passes(void) {
+    expect(duplicates_passes(1) == 1 && duplicates_passes(1 << 20) == 1 && duplicates_passes((1 << 20) + 1) == 2,
+           "passes over few documents");
+    expect(duplicates_passes(20000000000) == 64, "%lld passes", (long long)duplicates_passes(20000000000));
 }
 
 /* One document, many times over, more often than hashes are kept at once. */
@@ -485,6 +379,7 @@ const TestCase corpora_tests[] = {{"ranks_make_the_same", ranks_make_the_same},
                                   {"killed_runs_go_on", killed_runs_go_on},
                                   {"damaged_part_is_made_again", damaged_part_is_made_again},
                                   {"duplicates_are_dropped", duplicates_are_dropped},
+                                  {"few_passes", few_passes},
                                   {"many_copies", many_copies},
                                   {"short_documents_are_left_out", short_documents_are_left_out},
                                   {"shards_of_any_size", shards_of_any_size},

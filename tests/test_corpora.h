@@ -12,13 +12,16 @@ bool corpus_try(Prepared *, DataSet set, const char *out, Error *); /* on one */
 char *corpus_text(const char *stem);
 /* Hash over names and bytes of all files in a folder. */
 uint64_t corpus_hash(const char *folder);
+uint64_t corpus_hash_of(const Prepared *); /* of the set's folder */
+/* Some megabytes in files of every kind below "in"; parts of ranges, of whole files and of several. */
+DataSet corpus_mixed(void);
 /* `count` lines of JSON: document i is `word` and i, as many times as make up about `bytes`; written plain, or packed as
  * the name says, in several members or frames. */
 const char *corpus_lines(const char *name, const char *word, int count, int bytes);
 /* Writes text packed as the name says, in pieces of `piece` bytes. */
 const char *corpus_pack(const char *name, const char *text, int64_t bytes, int64_t piece);
 
-/* test_corpora_input.c, test_megatron.c, test_survey.c */
+/* test_corpora_input.c, test_corpora_resume.c, test_megatron.c, test_survey.c */
 void packed_equals_plain(void);
 void packed_cut_off(void);
 void packed_damaged(void);
@@ -31,6 +34,9 @@ void bad_lines_of_text(void);
 void unfit_at_its_end(void);
 void broken_disk(void);
 void long_texts(void);
+void killed_runs_go_on(void);
+void damaged_part_is_made_again(void);
+void finished_parts_are_passed_by(void);
 void megatron_good(void);
 void megatron_parts(void);
 void megatron_broken(void);

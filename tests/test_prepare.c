@@ -1,5 +1,5 @@
 /* test_prepare.c - prepare: splits, the cache, interruptions, what it refuses. */
-#include "tests/test_data.h"
+#include "tests/test_corpora.h"
 
 #include <fcntl.h>
 #include <glob.h>
@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "data/disk.h"
-#include "data/prepare.h"
 
 static const Config plain_config = {.bos_token_id = -1, .eos_token_id = -1, .file = ""};
 
@@ -39,23 +38,8 @@ static Prepared must_prepare(DataSet set) {
     return out;
 }
 
-/* Text of a shard with '|' for eos; malloc'd. */
-static char *shard_text(const char *file) {
-    Error error;
-    TokenShard *s = tokens_open(file, &error);
-    check(s && tokens_verify(file, &error), "%s", error.text);
-    int64_t n = tokens_info(s)->tokens;
-    int32_t *tokens = must_alloc(n, sizeof *tokens);
-    char *text = must_alloc(n + 1, 1);
-    check(tokens_read(s, 0, n, tokens, &error), "%s", error.text);
-    for (int64_t i = 0; i < n; i++) text[i] = tokens[i] == 257 ? '|' : (char)tokens[i];
-    tokens_close(s);
-    free(tokens);
-    return text;
-}
-
 static void expect_text(const char *file, const char *wanted) {
-    char *text = shard_text(file);
+    char *text = corpus_text(file);
     expect(!strcmp(text, wanted), "%s: '%s', not '%s'", file, text, wanted);
     free(text);
 }
@@ -95,7 +79,7 @@ void prepare_splits_tails(void) {
 
 /* Whole documents, each on one side, copies together. */
 static void expect_split(const Prepared *p, int documents, bool copies, int64_t least, int64_t most) {
-    char *train = shard_text(p->train), *held = shard_text(p->validation);
+    char *train = corpus_text(p->train), *held = corpus_text(p->validation);
     for (int i = 0; i < documents; i++) {
         char text[32];
         snprintf(text, sizeof text, "document %d|", copies && i % 5 == 0 ? 0 : i);

@@ -146,11 +146,6 @@ static bool inspect_run(const char *folder, Error *error) {
 
 /* -- which of them it is --------------------------------------------------------------------------- */
 
-static bool ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 /* Both sides of a prepared set. */
 static bool inspect_set(const char *folder, const CommandLine *line, Error *error) {
     char train[PATH_MAX], validation[PATH_MAX];
@@ -169,7 +164,7 @@ static bool inspect_path(const char *path, const CommandLine *line, Error *error
         return inspect_tokens(path, line, error);
     if (checkpoint_is(path)) return inspect_checkpoint(path, error);
     if (disk_is_folder(checkpoints)) return inspect_run(path, error);
-    if (disk_is_folder(path) || ends_with(path, ".safetensors") || ends_with(path, ".json"))
+    if (disk_is_folder(path) || disk_ends_with(path, ".safetensors") || disk_ends_with(path, ".json"))
         return inspect_safetensors(path, error);
     return inspect_h5(path, error);
 }

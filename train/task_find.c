@@ -9,11 +9,6 @@
 
 enum { TEXT_SHARD_TOKENS = 500000000 }; /* as the default of data.NAME.shard_tokens */
 
-static bool ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), m = strlen(end);
-    return n > m && !strcmp(text + n - m, end);
-}
-
 /* Prepared shards: a file, FOLDER/train or FOLDER/validation, or the folder (what it holds out, else all of it). */
 static bool find_shard(Task *task, const char *path) {
     static const char *const suffixes[] = {"", "/validation", "/train"};
@@ -31,7 +26,7 @@ static bool find_shard(Task *task, const char *path) {
 /* One file of questions; any other file, folder or pattern is text. */
 static bool find_lines(Task *task, const Config *c, const char *path, Error *error) {
     LinesKind lines = LINES_TEXT;
-    bool one = ends_with(path, ".jsonl") && disk_exists(path) && !disk_is_folder(path);
+    bool one = disk_ends_with(path, ".jsonl") && disk_exists(path) && !disk_is_folder(path);
     if (one && !questions_recognise(path, &lines, error)) return false;
     task->kind = lines == LINES_CHOICE ? TASK_CHOICE : lines == LINES_ANSWER ? TASK_ANSWER : TASK_LOSS;
     if (task->kind == TASK_LOSS)
