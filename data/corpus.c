@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "data/disk.h"
+#include "launch/signals.h"
 
 enum { BLOCK = 4096 }; /* records at once */
 
@@ -88,7 +89,7 @@ static bool open_part(Corpus *c, int64_t part, Error *error) {
 }
 
 bool corpus_read(Corpus *c, int64_t part, int64_t first, int64_t count, void *to, Error *error) {
-    return open_part(c, part, error) &&
+    return signals_none(error) && open_part(c, part, error) &&
            disk_read(c->tokens_fd, to, count * c->element, first * c->element, c->tokens, error);
 }
 
@@ -107,7 +108,7 @@ static bool load_block(Corpus *c, Spot at, Error *error) {
     if (c->block_part == at.part && at.document >= c->block_first && at.document < c->block_end) return true;
     int64_t n = min_i64(BLOCK, c->entry[at.part].documents - at.document), size = (int64_t)sizeof(Record);
     c->block_part = -1;
-    if (!open_part(c, at.part, error) ||
+    if (!signals_none(error) || !open_part(c, at.part, error) ||
         !disk_read(c->records_fd, c->block, n * size, at.document * size, c->records, error))
         return false;
     c->block_part = at.part;

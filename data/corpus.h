@@ -1,4 +1,6 @@
-/* corpus.h - the finished parts of a source as one row of documents, read from the disk piece by piece. */
+/* corpus.h - the finished parts of a source as one row of documents, read from the disk piece by piece.
+ *
+ * All work that comes behind the parts reads them here, so here a wish to stop is heard: reading fails (signals_none). */
 #pragma once
 #include "data/spool.h"
 

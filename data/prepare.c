@@ -19,8 +19,9 @@
 #include "data/prepare_own.h"
 #include "data/spool.h"
 #include "launch/agree.h"
+#include "launch/signals.h"
 
-enum { WORTH_KEEPING = 1 << 20 }; /* bytes of source */
+enum { WORTH_KEEPING = 1 << 20, WAIT_MICROSECONDS = 100000 }; /* bytes of source; between two looks at a lock */
 
 /* -- what is there ------------------------------------------------------------------------------------------------ */
 
@@ -57,31 +58,47 @@ static bool read_prepared(Prepared *out, const char *folder, const Tokenizer *to
 
 /* -- locks ---------------------------------------------------------------------------------------------------------- */
 
-/* The file, made if need be, locked with flock(2); -1 + message. */
-static int lock_file(const char *path, int how, Error *error) {
-    int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0644), status = fd < 0 ? -1 : 0;
-    if (fd >= 0) do
-            status = flock(fd, how);
-        while (status && errno == EINTR);
-    if (!status) return fd;
-    fail(error, "%s: cannot lock: %s", path, strerror(errno));
-    if (fd >= 0) close(fd);
+static int open_lock(const char *folder, const char *name, Error *error) {
+    char *path = must_format("%s/%s", folder, name);
+    int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0644);
+    if (fd < 0) disk_fail(error, path, "open");
+    free(path);
+    return fd;
+}
+
+/* 0, or why not: EWOULDBLOCK when somebody else has it. */
+static int try_lock(int fd, int how) {
+    while (flock(fd, how | LOCK_NB))
+        if (errno != EINTR) return errno;
+    return 0;
+}
+
+/* Looks again and again, because a wait in flock(2) goes on behind a signal. Some file systems have no locks. */
+static bool wait_for_lock(int fd, int how, const Job *job, Error *error) {
+    bool said = false;
+    for (int cause; (cause = try_lock(fd, how)); usleep(WAIT_MICROSECONDS)) {
+        if (cause == ENOSYS || cause == EOPNOTSUPP || cause == ENOLCK) return true;
+        if (cause != EWOULDBLOCK) return fail(error, "%s: cannot lock it: %s", job->folder, strerror(cause));
+        if (!signals_none(error)) return false;
+        if (!said) fprintf(stderr, "dsv2: waiting for another run that prepares in %s\n", job->folder);
+        said = true;
+    }
+    return true;
+}
+
+/* A file of the folder, made if need be, with flock(2); -1 + message. */
+static int lock_file(const char *folder, const char *name, int how, const Job *job, Error *error) {
+    int fd = open_lock(folder, name, error);
+    if (fd < 0 || wait_for_lock(fd, how, job, error)) return fd;
+    close(fd);
     return -1;
 }
 
 /* One run at a time fills a folder. */
-static int lock_folder(const char *folder, int how, Error *error) {
-    char *path = must_format("%s/.lock", folder);
-    int fd = lock_file(path, how, error);
-    free(path);
-    return fd;
-}
+static int lock_folder(const Job *job, Error *error) { return lock_file(job->folder, ".lock", LOCK_EX, job, error); }
 
 static int lock_alive(const Job *job, int how, Error *error) {
-    char *path = must_format("%s/alive", job->making);
-    int fd = lock_file(path, how, error);
-    free(path);
-    return fd;
+    return lock_file(job->making, "alive", how, job, error);
 }
 
 /* -- a set in the making ---------------------------------------------------------------------------------------------- */
@@ -151,9 +168,9 @@ static bool has_parts(const Job *job) {
 static void remove_left_parts(const Job *job) {
     Error ignored;
     if (!disk_exists(job->making) || !has_parts(job)) return;
-    int lock = lock_folder(job->folder, LOCK_EX | LOCK_NB, &ignored);
+    int lock = open_lock(job->folder, ".lock", &ignored);
     if (lock < 0) return;
-    disk_remove_tree(job->making, &ignored);
+    if (try_lock(lock, LOCK_EX) == 0) disk_remove_tree(job->making, &ignored);
     close(lock);
 }
 
@@ -163,7 +180,7 @@ static bool begin(Job *job, int *lock, Error *error) {
         remove_left_parts(job);
         return true;
     }
-    if (!disk_make_folder(job->folder, error) || (*lock = lock_folder(job->folder, LOCK_EX, error)) < 0) return false;
+    if (!disk_make_folder(job->folder, error) || (*lock = lock_folder(job, error)) < 0) return false;
     job->out->cached = disk_exists(job->final); /* made while we waited */
     return job->out->cached || start_making(job, error);
 }
@@ -246,6 +263,7 @@ bool prepare_set(Prepared *out, const Config *config, const DataSet *set, const 
         ok = agree(all, all->rank > 0 || use_shards(out, set, tokenizer, config->file, error), error);
     else if (ok)
         ok = prepare_text(out, config, set, tokenizer, folder, all, error);
+    out->stopped = !ok && error->code == EXIT_RETRY;
     all->ops->host_broadcast(all, out, (int64_t)sizeof *out, 0);
     if (!world) all->ops->close(all);
     return ok;

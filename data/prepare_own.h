@@ -26,7 +26,7 @@ bool job_open(Job *, Prepared *, const Config *, const DataSet *, const Tokenize
 bool job_agrees(Job *, Error *);
 void job_close(Job *);
 
-/* Collective: makes the parts that are missing. False also when a signal came, with out->stopped. */
+/* Collective: makes the parts that are missing. False also when a signal came, with EXIT_RETRY. */
 bool prepare_parts(Job *, Error *);
-/* Collective: the shards of the finished parts. */
+/* Collective: the shards of the finished parts; the same of a signal. */
 bool prepare_shards(Job *, Error *);

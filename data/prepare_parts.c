@@ -42,7 +42,7 @@ static bool others_failed(PartWork *w) {
 /* Between two pieces of text a wish to stop is heard. */
 static bool on_put(void *own, const int32_t *ids, int64_t n, Error *error) {
     Sink *s = own;
-    if (signals_pending()) return fail(error, "stopped by a signal; the same command goes on from here");
+    if (!signals_none(error)) return false;
     if (others_failed(s->work)) return fail(error, "another rank failed");
     return s->spool.put(s->spool.own, ids, n, error);
 }
@@ -86,6 +86,7 @@ static bool claim_part(PartWork *w, int64_t i, Error *error) {
 static bool check_part(PartWork *w, int64_t i, Error *error) {
     const Job *job = w->job;
     uint64_t key = job->parts.part[i].key;
+    if (!signals_none(error)) return false;
     if (spool_is_whole(job->making, key)) {
         progress_add(&w->progress, 0);
         job->out->parts_kept++;
@@ -155,11 +156,8 @@ bool prepare_parts(Job *job, Error *error) {
         progress_wait(&w.progress, w.stop);
         progress_close(&w.progress);
         ok = agree(job->world, ok, error);
-        int64_t figures[] = {job->out->parts_kept, signals_pending() != 0};
-        comm_reduce_i64(job->world, figures, 2, REDUCE_SUM);
-        job->out->parts_kept = figures[0];
+        comm_reduce_i64(job->world, &job->out->parts_kept, 1, REDUCE_SUM);
         job->out->parts = job->parts.count;
-        job->out->stopped = !ok && figures[1];
     }
     free(w.found);
     free(w.stop);

@@ -9,6 +9,7 @@
 #include "data/prepare_own.h"
 #include "data/tokens_file.h"
 #include "launch/agree.h"
+#include "launch/signals.h"
 
 enum { TOKENS_AT_ONCE = 1 << 18 };
 
@@ -177,7 +178,7 @@ static bool write_shards(Job *job, Corpus **c, Decision *d, ShardPlan **plan, Er
     world->ops->host_broadcast(world, *plan, d->shards * (int64_t)sizeof **plan, 0);
     bool ok = open_corpus(job, c, d, error);
     for (int64_t i = world->rank; ok && i < d->shards; i += world->size)
-        ok = write_shard(job, *c, d, &(*plan)[i], error);
+        ok = signals_none(error) && write_shard(job, *c, d, &(*plan)[i], error);
     return agree(world, ok, error);
 }
 

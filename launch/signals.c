@@ -4,7 +4,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "kernels/base.h"
 #include "launch/watchdog.h"
 
 static volatile sig_atomic_t pending;
@@ -28,6 +27,13 @@ void signals_open(void) {
 }
 
 int signals_pending(void) { return pending; }
+
+bool signals_none(Error *error) {
+    if (!pending) return true;
+    fail(error, "stopped by a signal; the same command goes on from here");
+    error->code = EXIT_RETRY;
+    return false;
+}
 
 const char *signals_name(int number) {
     return number == SIGUSR1 ? "SIGUSR1" : number == SIGTERM ? "SIGTERM" : number == SIGINT ? "SIGINT" : "no signal";

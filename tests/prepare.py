@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """prepare.py - prepare as people run it: killed at any moment on one rank and on several, on a terminal, stopped by a
 signal, without writing, before training; what comes out is the same each time."""
+import fcntl
 import gzip
 import hashlib
 import json
@@ -10,6 +11,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools"))
@@ -137,6 +139,42 @@ def stopped(rows, config, wanted):
     rows.row(code == EXIT_DONE or "went on from" in done.stdout, "the next run says that it goes on", said(done))
 
 
+def waits(rows, config, wanted):
+    """For another run in the same folder: says so once, can be stopped, and goes on when that one has ended."""
+    out = os.path.join(rows.folder, "waits")
+    os.makedirs(os.path.join(out, "data"))
+    with open(os.path.join(out, "data/.lock"), "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for ranks in 1, 2:
+            job = subprocess.Popen(command(["prepare", config, "output_dir=" + out], ranks), cwd=ROOT, env=ENV, text=True,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            first, late = "", threading.Timer(20, kill_tree, [job.pid])
+            late.start()
+            while "waiting" not in first and (line := job.stderr.readline()):
+                first = line
+            time.sleep(0.3)
+            job.send_signal(signal.SIGTERM)
+            rest = job.communicate()[1]
+            late.cancel()
+            rows.row("waiting for another run that prepares in" in first and "waiting" not in rest and
+                     "stopped by a signal" in rest and job.returncode == EXIT_RETRY,
+                     "stopped while it waits, %d rank%s" % (ranks, "s" * (ranks > 1)), "exit %d: %s" % (job.returncode, first.strip()[:60]))
+        job = start(["prepare", config, "output_dir=" + out], 1)
+        time.sleep(0.5)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+    rows.row(job.wait(60) == EXIT_DONE and digest(out) == wanted, "goes on when the other run has ended")
+
+
+def no_locks(rows, config, wanted):
+    """Some file systems have no flock."""
+    out = os.path.join(rows.folder, "no-locks")
+    for error in "ENOSYS", "EOPNOTSUPP":
+        done = subprocess.run(["strace", "-f", "-qq", "-e", "trace=flock", "-e", "inject=flock:error=" + error, "-o", "/dev/null"] +
+                              command(["prepare", config, "output_dir=" + out + error]), cwd=ROOT, env=ENV, text=True,
+                              stdin=subprocess.DEVNULL, capture_output=True)
+        rows.row(done.returncode == EXIT_DONE and digest(out + error) == wanted, "no locks: %s" % error, said(done))
+
+
 def dry_run(rows, config):
     out = os.path.join(rows.folder, "dry")
     done = dsv2(["prepare", config, "--dry-run", "output_dir=" + out])
@@ -230,6 +268,8 @@ def main():
     kills(rows, config, wanted, 1, 12)
     kills(rows, config, wanted, 2, 6)
     stopped(rows, config, wanted)
+    waits(rows, config, wanted)
+    no_locks(rows, config, wanted)
     full_disk(rows, config, wanted)
     dry_run(rows, config)
     on_terminal(rows, config)

@@ -36,6 +36,7 @@ void broken_disk(void);
 void long_texts(void);
 void killed_runs_go_on(void);
 void damaged_part_is_made_again(void);
+void stopped_behind_the_parts(void);
 void finished_parts_are_passed_by(void);
 void megatron_good(void);
 void megatron_parts(void);

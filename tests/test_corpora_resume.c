@@ -11,7 +11,11 @@
 #include <unistd.h>
 
 #include "data/disk.h"
+#include "data/prepare_own.h"
 #include "data/spool.h"
+#include "launch/agree.h"
+#include "launch/signals.h"
+#include "tests/forked.h"
 
 static int is_visible(const struct dirent *e) { return e->d_name[0] != '.'; }
 
@@ -104,6 +108,52 @@ void damaged_part_is_made_again(void) {
            made);
     expect(corpus_hash_of(&p) == wanted, "other files came out");
     waitpid(start_run(set, out), NULL, 0); /* finds the set there */
+}
+
+/* -- a signal when the parts are there --------------------------------------------------------------------------- */
+
+typedef struct {
+    DataSet set;
+    const char *out;
+    int stopped; /* the rank that hears the signal */
+} Stop;
+
+/* What prepare_set does until the parts are there. */
+static bool make_parts(Job *job, Error *error) {
+    bool ok = true;
+    char *slots = must_format("%s/progress", job->making);
+    if (job->world->rank == 0) ok = disk_make_folder(job->shards, error) && disk_write_file(slots, "", 0, error);
+    free(slots);
+    return agree(job->world, ok, error) && prepare_parts(job, error);
+}
+
+static bool stop_rank(Comm *world, void *own) {
+    static const Config c = {.bos_token_id = -1, .eos_token_id = -1, .file = ""};
+    Stop *s = own;
+    Prepared p = {0};
+    Job job;
+    Error error = {0};
+    Tokenizer *t = tokenizer_open("bytes", &error);
+    check(t && job_open(&job, &p, &c, &s->set, t, s->out, world, &error) && make_parts(&job, &error), "%s",
+          error.text);
+    signals_open();
+    if (world->rank == s->stopped) raise(SIGTERM);
+    bool made = prepare_shards(&job, &error);
+    if (made || error.code != EXIT_RETRY) printf("  rank %d: made %d, '%s'\n", world->rank, made, error.text);
+    job_close(&job);
+    tokenizer_close(t);
+    return !made && error.code == EXIT_RETRY;
+}
+
+/* Deciding what lies where (rank 0) and writing shards (any) end on all ranks, and the next run needs no part again. */
+void stopped_behind_the_parts(void) {
+    Stop stop = {corpus_mixed(), test_path("out"), 0};
+    Prepared whole = corpus_prepare(stop.set, test_path("whole"), 1);
+    for (; stop.stopped < 3; stop.stopped++)
+        expect(forked(3, stop_rank, &stop), "a signal on rank %d does not stop all", stop.stopped);
+    Prepared p = corpus_prepare(stop.set, stop.out, 1);
+    expect(p.parts_kept == p.parts && corpus_hash_of(&p) == corpus_hash_of(&whole), "%lld of %lld parts were kept",
+           (long long)p.parts_kept, (long long)p.parts);
 }
 
 /* A part that is there is not even claimed: the folder of a large set would be written to a thousand times. */
