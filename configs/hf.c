@@ -6,11 +6,12 @@
  * with `type` or `rope_type`, and rope_parameters. */
 #include "configs/keys.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#include "configs/json_text.h"
 
 typedef struct {
     Pool *pool;
@@ -214,12 +215,7 @@ static bool read_fields(const Hf *hf, const json_t *root) {
 
 Node *hf_parse_config(Pool *pool, const char *text, int64_t bytes, const char *path, char **warnings, Error *error) {
     json_error_t why;
-    const char *nul = memchr(text, 0, (size_t)bytes);
-    if (nul) { /* jansson passes over one behind a number */
-        fail(error, "%s: byte %lld is a NUL; a config.json is text", path, (long long)(nul - text));
-        return NULL;
-    }
-    json_t *root = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES, &why);
+    json_t *root = json_text(text, bytes, JSON_REJECT_DUPLICATES, &why);
     if (!root) {
         fail(error, "%s:%d: not valid JSON: %s", path, why.line, why.text);
         return NULL;
