@@ -9,7 +9,8 @@ PACKAGES = gcc libc6-dev pkg-config libopenmpi-dev openmpi-bin libhdf5-dev libdn
            libxxhash-dev libpcre2-dev libutf8proc-dev zlib1g-dev libzstd-dev hdf5-tools strace python3
 
 WARN = -Wall -Wextra -Wpedantic -Wshadow -Wmissing-prototypes -Wstrict-prototypes
-OPT_release = -O3 -g -fno-math-errno
+# A comparison may be computed where it is not needed, so that loops with a choice in them vectorise; NaN stays NaN.
+OPT_release = -O3 -g -fno-math-errno -fno-trapping-math
 OPT_asan    = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
 # Libraries may be missing while `make setup` has not run yet, so the targets that need them call make again.
@@ -37,7 +38,7 @@ $(BUILD)/dsv2: $(BUILD)/train/main.o $(LIB_OBJ)
 $(BUILD)/tests/run: $(TEST_OBJ) $(LIB_OBJ)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -o $@ $^ $(LIBS)
-$(BUILD)/%.o: %.c
+$(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
