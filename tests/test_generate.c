@@ -275,7 +275,7 @@ static void make_prompts(void) {
     static const int64_t length[PROMPTS] = {5, 17, 1, 31, 40, 26, 3, 9, 2};
     for (int i = 0; i < PROMPTS; i++) {
         text_of(text[i], length[i], 10 + (uint64_t)i);
-        prompt[i] = (Prompt){text[i], length[i]};
+        prompt[i] = (Prompt){.ids = text[i], .n = length[i]};
     }
 }
 
@@ -298,6 +298,30 @@ static void greedy_is_whole(void) {
         run_job(&ends);
         expect(ends.end[2] == ENDED_EOS && ends.n[2] <= 4, "%s: eos did not come", fixtures[f]);
     }
+}
+
+/* A prompt, then what was made of it and a few tokens more: only those are computed. */
+static void go_on(Engine *e, Job *job) {
+    int32_t longer[LENGTH];
+    int64_t made = job->rule.new_tokens, n = job->prompt->n;
+    generate_all(e, job);
+    memcpy(longer, job->prompt->ids, (size_t)n * sizeof *longer);
+    memcpy(longer + n, job->made[0], (size_t)made * sizeof *longer);
+    text_of(longer + n + made, 3, 5);
+    Prompt next = {.ids = longer, .n = n + made + 3, .kept = n + made - 1};
+    job->prompt = &next, job->n[0] = 0;
+    compare_greedy(e, job);
+    expect(job->report.prompt_tokens == 4, "%d tokens read", (int)job->report.prompt_tokens);
+}
+
+static void goes_on(void) {
+    for (int f = 0; f < 3; f++)
+        for (int i = 0; i < 4; i++) {
+            Job job = greedy_job(fixtures[f], 1, 1, go_on);
+            job.prompt = &prompt[i], job.count = 1;
+            job.rule.new_tokens = 14;
+            run_job(&job);
+        }
 }
 
 static void compare_jobs(const Job *job, const Job *one, const char *what) {
@@ -384,7 +408,7 @@ static void refuse(Engine *e, Job *job) {
                  {600, 41, "lower max_new_tokens to 40"},
                  {50, 15, "there is room for 64"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        Prompt p = {ids, cases[i].n};
+        Prompt p = {.ids = ids, .n = cases[i].n};
         SampleRule rule = {.new_tokens = cases[i].new_tokens};
         GenerateReport report;
         Error error = {0};
@@ -435,6 +459,7 @@ static void use_of_prompts(void) {
 
 const TestCase generate_tests[] = {{"logits in blocks of any size", logits_by_block},
                                    {"greedy is whole forwards", greedy_is_whole},
+                                   {"a conversation goes on in the cache", goes_on},
                                    {"layouts, little room, one by one", layouts},
                                    {"others do not matter, to the bit", others_do_not_matter},
                                    {"seeds and numbers", seeds},

@@ -84,7 +84,7 @@ static void add_prompt(AnswerBlock *b, int i) {
     char *text = shots_prompt(&b->shots, &b->question[i]);
     b->ids[i] = prompt_ids(b->config, b->tokenizer, text, &n);
     b->cut[i] = reply_cut(b->config, n, b->task->config->eval_answer_tokens);
-    b->prompt[i] = (Prompt){b->ids[i] + b->cut[i], n - b->cut[i]};
+    b->prompt[i] = (Prompt){.ids = b->ids[i] + b->cut[i], .n = n - b->cut[i]};
     free(text);
 }
 

@@ -90,7 +90,7 @@ static bool next_line(Input *in, char **line, Error *error) {
 /* -- an answer ----------------------------------------------------------------------------------------------- */
 
 typedef struct {
-    const Chat *chat;
+    Chat *chat;
     DecodeStream stream;
     char *piece, *text; /* text: the answer so far */
     int64_t bytes, room;
@@ -111,6 +111,7 @@ static void show(Answer *a, const char *text, int64_t bytes) {
 static bool take_token(void *own, int64_t prompt, int32_t id) {
     Answer *a = own;
     (void)prompt;
+    a->chat->heard[a->chat->n_heard++] = id;
     show(a, a->piece, tokenizer_stream_next(a->chat->tokenizer, &a->stream, a->piece, id));
     return !ferror(stdout);
 }
@@ -143,6 +144,17 @@ static int tell_end(const Chat *c, PromptEnd end, int64_t new_tokens, Error *err
     return EXIT_DONE;
 }
 
+/* How many ids the prompt and the cache begin alike with; the last is always read, for what follows it. The cache then
+ * holds the prompt. */
+static int64_t hear(Chat *c, const Prompt *p) {
+    int64_t kept = 0;
+    while (kept < min_i64(c->n_heard, p->n - 1) && c->heard[kept] == p->ids[kept]) kept++;
+    memcpy(c->heard, p->ids, (size_t)p->n * sizeof *c->heard);
+    c->n_heard = p->n;
+    c->session.world->ops->host_broadcast(c->session.world, &kept, sizeof kept, 0);
+    return kept;
+}
+
 /* The answer to the conversation becomes its last message. turn: how many answers there were before. */
 static int answer(Chat *c, Talk *t, Prompt prompt, int64_t turn, Error *error) {
     Answer a = {.chat = c, .piece = must_alloc(tokenizer_stream_room(c->tokenizer), 1), .text = must_alloc(1, 1)};
@@ -152,10 +164,13 @@ static int answer(Chat *c, Talk *t, Prompt prompt, int64_t turn, Error *error) {
     SampleRule rule = sample_rule(&c->config);
     rule.seed += (uint64_t)turn; /* the same question twice may have two answers */
     rule.new_tokens = min_i64(rule.new_tokens, c->context - prompt.n);
+    prompt.kept = hear(c, &prompt);
     bool ok = generate(&c->session.engine, &prompt, 1, &rule, tokenizer_size(c->tokenizer), &sink, &report, error);
     int code = EXIT_INPUT;
+    if (!ok || a.end == ENDED_STOPPED || a.end == ENDED_NAN) c->n_heard = 0;
     if (ok) {
         world->ops->host_broadcast(world, &a.end, sizeof a.end, 0);
+        c->n_heard -= a.end == ENDED_LENGTH && c->n_heard > prompt.n; /* the last was not computed any more */
         char *said = share_text(world, a.text, a.bytes);
         int64_t skip = *said == ' ' && chat_answer_begins_with_space(c->template);
         talk_add(t, "assistant", said + skip, (int64_t)strlen(said + skip));
@@ -278,6 +293,7 @@ static bool open_model(Chat *c, Error *error) {
                                .length = c->context,
                                .tokens = c->context,
                                .block = min_i64(GENERATE_BLOCK, c->context)}};
+    c->heard = must_alloc(c->context, sizeof *c->heard);
     return session_open(&c->session, &c->config, use, error) && session_load(&c->session, &c->model, NULL, error);
 }
 
@@ -299,6 +315,7 @@ int command_chat(const CommandLine *line) {
     if (code != EXIT_DONE && base_rank == 0) fprintf(stderr, "dsv2: %s\n", error.text);
     session_close(&c.session);
     if (c.tokenizer) tokenizer_close(c.tokenizer);
+    free(c.heard);
     config_free(&c.config);
     return code;
 }

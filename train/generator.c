@@ -78,7 +78,7 @@ static bool seat(Generator *g, int64_t prompt) {
     }
     if (!best) return false;
     memmove(&best->list[at + 1], &best->list[at], (size_t)(best->count++ - at) * sizeof *best->list);
-    best->list[at] = (Sequence){.prompt = prompt, .first = first, .room = room};
+    best->list[at] = (Sequence){.prompt = prompt, .first = first, .room = room, .cached = g->prompt[prompt].kept};
     return true;
 }
 
@@ -249,6 +249,9 @@ static bool check_prompts(const Generator *g, Error *error) {
     const CacheUse *use = &g->engine->decoder.use;
     int64_t new = g->rule->new_tokens, room = min_i64(use->length, use->tokens);
     for (int64_t i = 0; i < g->count; i++) {
+        check(g->prompt[i].kept == 0 || (g->count == 1 && g->prompt[i].kept < g->prompt[i].n),
+              "prompt %lld has %lld of %lld tokens in the cache", (long long)i, (long long)g->prompt[i].kept,
+              (long long)g->prompt[i].n);
         if (!generate_fits(g->engine->run.config, &g->prompt[i], i, new, error)) return false;
         if (g->prompt[i].n + new > room)
             return fail(error, "prompt %lld with %lld new tokens takes %lld tokens, and there is room for %lld",
@@ -275,7 +278,8 @@ static void generator_close(Generator *g) {
 
 static void run_all(Generator *g) {
     while (!g->signalled) {
-        while (g->next < g->count && seat(g, g->next)) g->report->prompt_tokens += g->prompt[g->next++].n;
+        for (; g->next < g->count && seat(g, g->next); g->next++)
+            g->report->prompt_tokens += g->prompt[g->next].n - g->prompt[g->next].kept;
         if (!anybody(g)) break;
         step(g, mark_reading, &g->report->prefill_seconds);
         step(g, mark_writing, &g->report->decode_seconds);

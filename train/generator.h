@@ -10,7 +10,9 @@
 
 typedef struct {
     const int32_t *ids;
-    int64_t n; /* at least 1 */
+    int64_t n;    /* at least 1 */
+    int64_t kept; /* its first tokens that the cache still holds from the generate before; below n, and 0 unless both
+                   * were asked for one prompt alone */
 } Prompt;
 
 /* stopped: by the sink or by a signal; nan: the model's logits were no numbers */

@@ -39,8 +39,8 @@ static NeedleSet set_open(const Needles *s, int64_t length) {
     set.reply = must_alloc(set.count, sizeof *set.reply);
     for (int64_t i = 0; i < set.count; i++) {
         set.number[i] = hidden_number(s->config, length, i);
-        set.prompt[i] = (Prompt){haystack_prompt(&s->hay, length, (int)(i % HAYSTACK_DEPTHS), set.number[i]),
-                                 length - HAYSTACK_ANSWER};
+        set.prompt[i] = (Prompt){.ids = haystack_prompt(&s->hay, length, (int)(i % HAYSTACK_DEPTHS), set.number[i]),
+                                 .n = length - HAYSTACK_ANSWER};
     }
     return set;
 }

@@ -24,7 +24,7 @@ bool prompts_check(const CommandLine *line, Error *error) {
 static void add(Prompts *p, char *text, int32_t *ids, int64_t n) {
     p->prompt = must_realloc(p->prompt, p->count + 1, sizeof *p->prompt);
     p->text = must_realloc(p->text, p->count + 1, sizeof *p->text);
-    p->prompt[p->count] = (Prompt){ids, n};
+    p->prompt[p->count] = (Prompt){.ids = ids, .n = n};
     p->text[p->count++] = text;
 }
 

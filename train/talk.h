@@ -25,7 +25,10 @@ typedef struct {
     Tokenizer *tokenizer;
     const ChatTemplate *template;
     int64_t context; /* tokens of a conversation, at most */
-    FILE *notes;     /* where what is no answer is said */
+    int32_t
+        *heard; /* (context) on rank 0: ids that the cache holds; what a turn begins alike with is not read again */
+    int64_t n_heard;
+    FILE *notes; /* where what is no answer is said */
 } Chat;
 
 /* Ids of a conversation up to where the assistant begins to speak, as a prompt that owns them. */
