@@ -25,8 +25,7 @@ typedef struct {
     Tokenizer *tokenizer;
     const ChatTemplate *template;
     int64_t context; /* tokens of a conversation, at most */
-    int32_t
-        *heard; /* (context) on rank 0: ids that the cache holds; what a turn begins alike with is not read again */
+    int32_t *heard;  /* (context) on rank 0: the ids that the cache holds, not read again by a turn that begins so */
     int64_t n_heard;
     FILE *notes; /* where what is no answer is said */
 } Chat;
