@@ -77,8 +77,10 @@ $(BUILD)/libdsv2.a: $(LIB_OBJ)
 	@rm -f $@
 	@$(AR) rcs $@ $^
 
-# Random bytes for every parser, FUZZ_SECONDS each (FUZZ=word picks some). Only parsers are built for it.
+# Random bytes for every parser, FUZZ_SECONDS each (FUZZ=word picks some). The same bytes every time, so that what a
+# change breaks is told from luck; FUZZ_SEED=0 takes others each time. Only parsers are built for it.
 FUZZ_SECONDS  ?= 60
+FUZZ_SEED     ?= 1
 FUZZ_PACKAGES  = clang-14 libclang-rt-14-dev
 FUZZ_CC        = $(firstword $(foreach cc,clang-14 clang,$(shell command -v $(cc))))
 FUZZ_CFLAGS    = $(filter-out -fopenmp $(OPT_$(MODE)),$(CFLAGS)) -O1 -g -Wno-unknown-pragmas -fno-omit-frame-pointer \
@@ -90,7 +92,7 @@ fuzz: setup
 	@launch/setup.sh $(FUZZ_PACKAGES)
 	@command -v clang-14 clang >/dev/null || { echo "make fuzz needs clang with libFuzzer"; exit 1; }
 	@$(MAKE) --no-print-directory -j$(JOBS) build-fuzz/fuzz
-	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh build-fuzz/fuzz $(FUZZ)
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) tests/fuzz/run.sh build-fuzz/fuzz $(FUZZ)
 build-fuzz/fuzz: $(FUZZ_OBJ) $(BUILD)/libdsv2.a
 	$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS) -lgomp
 build-fuzz/%.o: %.c
