@@ -154,7 +154,7 @@ static bool print_sample(Trainer *t, Error *error) {
     const Config *c = &t->config;
     const Tokenizer *tokenizer = t->data.tokenizer;
     size_t used = strlen(c->sample_prompt);
-    Prompt prompt;
+    Prompt prompt = {0};
     int32_t *ids;
     if (!sample_prompt(c, tokenizer, c->sample_prompt, &ids, &prompt.n, error)) return false;
     SampleRule rule = sample_rule(c);
