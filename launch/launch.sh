@@ -8,7 +8,15 @@
 # the ranks through mpirun at once: they stop at the next step, save and end with code 75 (try again).
 "$@" &
 job=$!
-trap 'kill -USR1 $job 2>/dev/null' TERM INT USR1
+
+# One wish reaches the job once, whichever signals tell of it; the same signal again, later, ends it at once.
+wished=
+declare -A seen
+pass_on() {
+    [[ -z $wished || ( -n ${seen[$1]} && $((SECONDS - ${seen[$1]:-0})) -gt 1 ) ]] && kill -USR1 $job 2>/dev/null
+    wished=yes seen[$1]=${seen[$1]:-$SECONDS}
+}
+for signal in TERM INT USR1; do trap "pass_on $signal" $signal; done
 trap 'kill -USR2 $job 2>/dev/null' USR2
 while :; do
     wait $job

@@ -83,11 +83,13 @@ bool launch_input_is_typed(void) {
 
 static volatile pid_t mpirun_process;
 
-/* A wish to stop reaches the ranks as USR1; the same one again reaches them too and ends them at once. */
+/* A wish to stop reaches the ranks as USR1, once however many signals tell of it; an urgent one reaches them too and
+ * ends them at once. */
 static void pass_on(int number) {
     static const char text[] = ": stopping at the next step; the same again ends it at once\n";
     const char *parts[] = {"dsv2: ", signals_name(number), text};
     bool told = number != SIGUSR2;
+    if (told && signals_wish(number) == WISH_KNOWN) return;
     for (int i = 0; i < 3 && told; i++) told = write(STDERR_FILENO, parts[i], strlen(parts[i])) > 0;
     if (mpirun_process > 0) kill(mpirun_process, number == SIGUSR2 ? SIGUSR2 : SIGUSR1);
 }
@@ -96,6 +98,7 @@ static void pass_signals_on(void) {
     const int passed[] = {SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
     struct sigaction action = {.sa_handler = pass_on};
     sigemptyset(&action.sa_mask);
+    for (int i = 0; i < 4; i++) sigaddset(&action.sa_mask, passed[i]);
     for (int i = 0; i < 4; i++) sigaction(passed[i], &action, NULL);
 }
 

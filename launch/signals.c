@@ -1,20 +1,30 @@
 #include "launch/signals.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "launch/watchdog.h"
 
+#define SAME_WISH_NS 1000000000 /* the same signal within that time says nothing new */
+
 static volatile sig_atomic_t pending;
-static volatile sig_atomic_t seen[NSIG];
+static _Atomic bool wished; /* atomic: two threads may be in a handler at once */
+static _Atomic int64_t first_ns[NSIG];
+
+SignalWish signals_wish(int number) {
+    int64_t first = 0, now = (int64_t)(clock_seconds() * 1e9);
+    bool known = atomic_exchange(&wished, true);
+    if (atomic_compare_exchange_strong(&first_ns[number], &first, now)) return known ? WISH_KNOWN : WISH_NEW;
+    return now - first > SAME_WISH_NS ? WISH_URGENT : WISH_KNOWN;
+}
 
 static void on_signal(int number) {
-    if (seen[number]) {
+    if (signals_wish(number) == WISH_URGENT) {
         watchdog_farewell();
         _exit(EXIT_RETRY);
     }
-    seen[number] = 1;
     pending = number;
 }
 
@@ -22,6 +32,7 @@ void signals_open(void) {
     const int wishes[] = {SIGUSR1, SIGTERM, SIGINT};
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
+    for (int i = 0; i < 3; i++) sigaddset(&action.sa_mask, wishes[i]);
     for (int i = 0; i < 3; i++) sigaction(wishes[i], &action, NULL);
     signal(SIGPIPE, SIG_IGN);
 }

@@ -1,7 +1,9 @@
 /* signals.h - a wish to stop (SIGUSR1, SIGTERM, SIGINT) becomes a flag that the training loop reads.
  *
- * The same signal a second time ends the process at once with EXIT_RETRY. (Another one does not:
- * a scheduler may send TERM while its script sends USR1.) A closed console is no reason to die. */
+ * The same signal again, more than a second later, ends the process at once with EXIT_RETRY. What comes sooner is the
+ * same wish: a terminal, `timeout` or a scheduler signals a whole group, and the parent there passes it on as well. Nor
+ * does another signal of the three end it, however late: a scheduler sends TERM after its script's USR1. A closed
+ * console is no reason to die. */
 #pragma once
 #include "kernels/base.h"
 
@@ -9,3 +11,7 @@ void signals_open(void);
 int signals_pending(void);  /* number of the signal, 0 = none */
 bool signals_none(Error *); /* false + message with EXIT_RETRY: the same command goes on from what is kept */
 const char *signals_name(int number); /* may be called in a handler */
+
+typedef enum { WISH_NEW, WISH_KNOWN, WISH_URGENT } SignalWish;
+/* What one of the three asks for, given those before it; called once a signal, in its handler. */
+SignalWish signals_wish(int number);

@@ -11,7 +11,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools"))
-from runs import ENV, Rows, command, differing, dsv2, log_of, said, worst  # noqa: E402
+from runs import ENV, ROOT, Rows, command, differing, dsv2, log_of, said, worst  # noqa: E402
 
 rows = Rows("resume")
 BALANCED = "balance: {device_loss_alpha: 0.02, communication_loss_alpha: 0.02, token_dropping: true}\n"
@@ -200,6 +200,26 @@ def stopped_by_signal(config, name, number):
     return words, cwd
 
 
+def told_twice(config):
+    """A signal to launch.sh and to its whole group, as a terminal, `timeout` and a scheduler send it: one wish, and a
+    checkpoint. Several tries, since what comes first is chance."""
+    words = ["train", config, "layout.ep=2", "steps=4000", "save_steps=4000"]
+    for i in range(4):
+        number = (signal.SIGTERM, signal.SIGINT)[i % 2]
+        cwd = rows.new_folder("told-twice-%d" % i)
+        job = subprocess.Popen([os.path.join(ROOT, "launch/launch.sh")] + command(words, 2), cwd=cwd, env=ENV,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                               start_new_session=True)
+        wait_for_steps(job, cwd, 10)
+        os.kill(job.pid, number)
+        os.killpg(job.pid, number)
+        told = job.communicate()[1].count("stopping at the next step")
+        steps = len(log_of(os.path.join(cwd, "run")))
+        rows.row(job.returncode == EXIT_RETRY and os.path.isdir(step_folder(cwd, steps)) and told == 1,
+                 "%s to a script and its group" % number.name,
+                 "exit %d after step %d, told %d times" % (job.returncode, steps, told))
+
+
 def finished(config, words, cwd):
     before = sorted(os.listdir(checkpoints(cwd)))
     done = dsv2(words, 2, cwd)
@@ -328,6 +348,7 @@ def main():
     other_ranks(config)
     words, cwd = stopped_by_signal(config, "SIGUSR1", signal.SIGUSR1)
     stopped_by_signal(config, "SIGTERM", signal.SIGTERM)
+    told_twice(config)
     half_precision(config)
     finished(config, words, cwd)
     numeric(config)

@@ -208,12 +208,16 @@ static void notes_are_cheap(void) {
 
 /* -- signals ------------------------------------------------------------------------------------------- */
 
-static int after_signals(const int *numbers, int n) {
+/* The ms before each signal but the first. */
+static int after_signals(const int *numbers, int n, unsigned ms) {
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
         signals_open();
-        for (int i = 0; i < n; i++) raise(numbers[i]);
+        for (int i = 0; i < n; i++) {
+            if (i) usleep(1000 * ms);
+            raise(numbers[i]);
+        }
         _exit(signals_pending() == numbers[n - 1] ? 0 : 1);
     }
     int status;
@@ -223,18 +227,23 @@ static int after_signals(const int *numbers, int n) {
 
 static void signals_are_wishes(void) {
     const struct {
-        int number[2], n, code;
+        int number[2], n;
+        unsigned ms;
+        int code;
     } cases[] = {
-        {{SIGUSR1}, 1, 0},
-        {{SIGTERM}, 1, 0},
-        {{SIGINT}, 1, 0},
-        {{SIGINT, SIGINT}, 2, EXIT_RETRY},
-        {{SIGUSR1, SIGUSR1}, 2, EXIT_RETRY},
-        {{SIGTERM, SIGUSR1}, 2, 0}, /* a scheduler's TERM and its script's USR1 are one wish */
-        {{SIGPIPE, SIGUSR1}, 2, 0},
+        {{SIGUSR1}, 1, 0, 0},
+        {{SIGTERM}, 1, 0, 0},
+        {{SIGINT}, 1, 0, 0},
+        {{SIGINT, SIGINT}, 2, 1100, EXIT_RETRY},
+        {{SIGUSR1, SIGUSR1}, 2, 1100, EXIT_RETRY},
+        {{SIGINT, SIGINT}, 2, 100, 0}, /* to the group, and passed on by the parent */
+        {{SIGUSR1, SIGUSR1}, 2, 100, 0},
+        {{SIGTERM, SIGUSR1}, 2, 0, 0}, /* a scheduler's TERM and its script's USR1 are one wish */
+        {{SIGUSR1, SIGTERM}, 2, 1100, 0},
+        {{SIGPIPE, SIGUSR1}, 2, 0, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        int code = after_signals(cases[i].number, cases[i].n);
+        int code = after_signals(cases[i].number, cases[i].n, cases[i].ms);
         expect(code == cases[i].code, "case %zu ended with %d, not %d", i, code, cases[i].code);
     }
 }
