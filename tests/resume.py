@@ -220,6 +220,45 @@ def told_twice(config):
                  "exit %d after step %d, told %d times" % (job.returncode, steps, told))
 
 
+def in_use(config):
+    """A folder that another run writes is neither used nor renamed."""
+    words, cwd = ["train", config, "layout.ep=1", "steps=100000", "save_steps=100000"], rows.new_folder("in-use")
+    job = start(words, 1, cwd)
+    wait_for_steps(job, cwd, 3)
+    for more in [], ["--fresh"]:
+        done = dsv2(["train", config, "steps=10", *more], 1, cwd)
+        rows.row(done.returncode == EXIT_IO and "another run uses" in done.stderr and os.listdir(cwd) == ["run"],
+                 "a folder in use %s" % " ".join(more), said(done))
+    kill_all(job)
+
+
+def long_paths(config):
+    """A path that does not fit is refused, not shortened."""
+    cwd = rows.new_folder("long-paths")
+    deep = os.path.join(cwd, *["x" * 200] * 5)
+    os.makedirs(deep)
+    for word in "output_dir=" + deep, "resume=" + deep:
+        done = dsv2(["train", config, "steps=4", word], 1, cwd)
+        rows.row(done.returncode == EXIT_USAGE and "shorten it" in done.stderr, "a path too long: %.10s" % word, said(done)[-60:])
+    shutil.copytree(os.path.join(ROOT, "tests/fixtures/tiny-lite"), os.path.join(deep, "model"))
+    done = dsv2(["generate", os.path.join(deep, "model"), "x"], 1, cwd)
+    rows.row(done.returncode == EXIT_USAGE and "shorten it" in done.stderr, "a path too long: MODEL", said(done)[-60:])
+
+
+def kept_at_the_end(config):
+    """A save that is on its way when the run ends by NaN is finished."""
+    cwd = rows.new_folder("kept-at-the-end")
+    words = ["train", config, "steps=20", "learning_rate=100", "warmup_steps=0", "lr_scheduler_type=constant",
+             "save_steps=1"]
+    slow = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=pwrite64", "-e", "inject=pwrite64:delay_enter=4000"]
+    done = subprocess.run(slow + command(words), cwd=cwd, env=ENV, stdin=subprocess.DEVNULL, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+    steps = len(log_of(os.path.join(cwd, "run")))
+    rows.row(done.returncode == EXIT_NUMERIC and os.path.isdir(step_folder(cwd, steps - 1)),
+             "the save before a NaN is kept", "%s; after step %d there are %s" % (said(done)[:60], steps,
+                                                                                 os.listdir(checkpoints(cwd))))
+
+
 def finished(config, words, cwd):
     before = sorted(os.listdir(checkpoints(cwd)))
     done = dsv2(words, 2, cwd)
@@ -349,6 +388,9 @@ def main():
     words, cwd = stopped_by_signal(config, "SIGUSR1", signal.SIGUSR1)
     stopped_by_signal(config, "SIGTERM", signal.SIGTERM)
     told_twice(config)
+    in_use(config)
+    long_paths(config)
+    kept_at_the_end(config)
     half_precision(config)
     finished(config, words, cwd)
     numeric(config)

@@ -74,7 +74,10 @@ static bool choose(const char *folder, char path[1024], FILE *why, Error *error)
     if (step < 0 && (n || latest >= 0)) return false;
     if (step < 0) return *path = 0, true;
     int length = snprintf(path, 1024, "%s/" STEP_PREFIX "%08lld", folder, (long long)step);
-    return length < 1024 || fail(error, "%.200s...: the path is too long", folder);
+    if (length < 1024) return true;
+    fail(error, "%.80s...: this path has more than 1023 bytes; shorten it", folder);
+    error->code = EXIT_USAGE;
+    return false;
 }
 
 bool checkpoint_newest(const char *folder, char path[1024], char **why, Error *error) {

@@ -27,10 +27,10 @@ static bool set_aside(const char *path, Error *error) {
     return fail(error, "%s.old-1 to .old-9999 are all taken; remove some", path);
 }
 
-static bool lock_folder(RunFolder *f, Error *error) {
+static bool lock_folder(RunFolder *f, int *lock, Error *error) {
     char *path = must_format("%s/lock", f->path);
-    f->lock = open(path, O_CREAT | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0644);
-    bool opened = f->lock >= 0, locked = opened && !flock(f->lock, LOCK_EX | LOCK_NB);
+    *lock = open(path, O_CREAT | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0644);
+    bool opened = *lock >= 0, locked = opened && !flock(*lock, LOCK_EX | LOCK_NB);
     int reason = errno;
     free(path);
     if (locked || (opened && reason != EWOULDBLOCK)) return true; /* some file systems have no locks */
@@ -38,10 +38,22 @@ static bool lock_folder(RunFolder *f, Error *error) {
                   : fail(error, "cannot write in %s: %s", f->path, strerror(reason));
 }
 
+/* A folder in which a run is at work keeps its name: what that run writes by name would end up in the new one. */
+static bool start_over(RunFolder *f, Error *error) {
+    int lock = -1;
+    if (disk_is_folder(f->path) && !lock_folder(f, &lock, error)) return false;
+    bool ok = set_aside(f->path, error) && disk_make_folder(f->path, error) && lock_folder(f, &f->lock, error);
+    if (lock >= 0) close(lock);
+    return ok;
+}
+
 static bool named_resume(RunFolder *f, const char *checkpoint, int *code, Error *error) {
-    snprintf(f->resume, sizeof f->resume, "%s", checkpoint);
-    if (checkpoint_is(f->resume)) return true;
     *code = EXIT_USAGE;
+    if (strlen(checkpoint) >= sizeof f->resume)
+        return fail(error, "resume: %.80s...: this path has more than %zu bytes; shorten it", checkpoint,
+                    sizeof f->resume - 1);
+    snprintf(f->resume, sizeof f->resume, "%s", checkpoint);
+    if (checkpoint_is(f->resume)) return *code = EXIT_INPUT, true;
     return fail(error, "resume: %s is no checkpoint (a folder with a MANIFEST)", checkpoint);
 }
 
@@ -77,14 +89,19 @@ static bool find_resume(RunFolder *f, const Config *c, int *code, Error *error) 
 
 static bool open_folder(RunFolder *f, const Config *c, bool fresh, int *code, Error *error) {
     *code = EXIT_IO;
-    if (fresh && !set_aside(f->path, error)) return false;
-    if (!disk_make_folder(f->path, error) || !lock_folder(f, error)) return false;
+    if (!(fresh ? start_over(f, error) : disk_make_folder(f->path, error) && lock_folder(f, &f->lock, error)))
+        return false;
     *code = EXIT_INPUT;
     return find_resume(f, c, code, error) && can_resume(f, code, error);
 }
 
 bool run_folder_open(RunFolder *f, const Config *c, bool fresh, Comm *world, int *code, Error *error) {
     *f = (RunFolder){.lock = -1};
+    if (strlen(c->output_dir) > RUN_FOLDER_LONGEST) {
+        *code = EXIT_USAGE;
+        return fail(error, "output_dir: %.80s...: this path has more than %d bytes; shorten it", c->output_dir,
+                    RUN_FOLDER_LONGEST);
+    }
     snprintf(f->path, sizeof f->path, "%s", c->output_dir);
     snprintf(f->checkpoints, sizeof f->checkpoints, "%s/checkpoints", f->path);
     bool ok = world->rank != 0 || open_folder(f, c, fresh, code, error);

@@ -4,6 +4,8 @@
 #include "configs/config.h"
 #include "launch/comm.h"
 
+enum { RUN_FOLDER_LONGEST = 960 }; /* bytes of output_dir: the path of a checkpoint in it has 1023 at most */
+
 typedef struct {
     char path[1024], checkpoints[1100];
     char resume[1024]; /* checkpoint to go on from, "" = none */

@@ -84,6 +84,11 @@ bool model_find(const char *given, ModelPath *m, Error *error) {
     struct stat st;
     if (stat(given, &st) || !S_ISDIR(st.st_mode)) return fail(error, "%s: there is no such folder", given);
     *m = (ModelPath){.kind = MODEL_CHECKPOINT};
+    if (strlen(given) >= sizeof m->path) {
+        fail(error, "%.80s...: this path has more than %zu bytes; shorten it", given, sizeof m->path - 1);
+        error->code = EXIT_USAGE;
+        return false;
+    }
     snprintf(m->path, sizeof m->path, "%s", given);
     if (checkpoint_is(given)) return true;
     if (is_file(given, "config.json")) {

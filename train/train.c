@@ -259,9 +259,7 @@ static int stop_early(Trainer *t, Error *error) {
     return ok ? EXIT_RETRY : EXIT_IO;
 }
 
-int train_loop(Trainer *t, Error *error) {
-    t->begin = clock_seconds();
-    t->first_step = t->progress.step;
+static int take_steps(Trainer *t, Error *error) {
     while (t->progress.step < t->steps) {
         StepResult result;
         double begin = clock_seconds(), rate;
@@ -277,4 +275,16 @@ int train_loop(Trainer *t, Error *error) {
         if (!between_steps(t, t->progress.step == t->steps, error)) return EXIT_IO;
     }
     return EXIT_DONE;
+}
+
+/* However the run ends, and all ranks end it alike, the save that is on its way is finished. */
+int train_loop(Trainer *t, Error *error) {
+    Error of_save = {0};
+    t->begin = clock_seconds();
+    t->first_step = t->progress.step;
+    int code = take_steps(t, error);
+    if (code == EXIT_DONE) return code;
+    watchdog_section("save", 300);
+    if (!poll_save(t, true, &of_save)) log_note(t->log, "not saved", "%s", of_save.text);
+    return code;
 }
