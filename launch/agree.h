@@ -3,5 +3,5 @@
 #include "launch/comm.h"
 
 /* Collective. True when `mine` is true on every rank; else every rank gets false and the message of
- * the first rank that failed, which the message names when there are several ranks. */
+ * the first rank that failed, which the message names unless all failed. */
 bool agree(Comm *, bool mine, Error *);

@@ -36,5 +36,28 @@ expect "a folder that cannot be made" 74 "cannot make this folder" "$dsv2" train
     output_dir=/proc/nowhere
 expect "srun without PMIx" 2 "mpi=pmix" env SLURM_STEP_NUM_TASKS=4 "$dsv2" train configs/tiny.yaml
 
+# A machine that lacks what the others have: rank 1 stands in another folder, so that a relative path means another file.
+elsewhere=$(mktemp -d)
+trap 'rm -rf "$output" "$elsewhere"' EXIT
+apart=(mpirun --oversubscribe -n 2 bash -c '[[ $OMPI_COMM_WORLD_RANK == 1 ]] && cd "$1"; shift; exec "$@"' _ "$elsewhere" "$dsv2")
+model=tests/fixtures/tiny-lite
+expect "a model that rank 1 lacks" 2 "rank 1: $model: no such file" "${apart[@]}" generate $model --token-ids 1
+expect "a config that rank 1 lacks" 2 "rank 1: .*tiny.yaml" "${apart[@]}" train configs/tiny.yaml
+expect "a config that rank 1 lacks, dry run" 2 "rank 1: .*tiny.yaml" "${apart[@]}" train configs/tiny.yaml --dry-run
+expect "sets whose config rank 1 lacks" 2 "rank 1: .*tiny.yaml" "${apart[@]}" prepare configs/tiny.yaml
+mkdir -p "$elsewhere/$model"
+echo '{' >"$elsewhere/$model/config.json"
+cp $model/reference.safetensors "$elsewhere/$model"
+echo text >"$elsewhere/README.md"
+broken="rank 1: .*config.json"
+expect "a model broken on rank 1: generate" 65 "$broken" "${apart[@]}" generate $model --token-ids 1
+expect "a model broken on rank 1: eval" 65 "$broken" "${apart[@]}" eval $model README.md
+expect "a model broken on rank 1: verify" 65 "$broken" "${apart[@]}" verify $model $model/reference.safetensors
+expect "a model broken on rank 1: train" 2 "$broken" "${apart[@]}" train "$PWD/configs/tiny.yaml" init_from=$model \
+    init=null sequence_length=128
+rm "$elsewhere/$model/config.json"
+expect "a folder without a model on rank 1" 65 "rank 1: $model: this model is not there" "${apart[@]}" generate $model \
+    --token-ids 1
+
 echo "$passed passed, $failed failed"
 [[ $failed == 0 ]]

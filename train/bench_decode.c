@@ -85,7 +85,7 @@ static bool open_copy(DecodeBench *b, Device *device, Error *error) {
 }
 
 bool bench_decode(const Config *config, Error *error) {
-    Session s;
+    Session s = {0};
     Config c = *config;
     c.max_position_embeddings = max_i64(c.max_position_embeddings, LONGEST);
     EngineUse use = {.cache = {.sequences = MOST, .length = LONGEST, .tokens = MOST * LONGEST, .block = 1}};

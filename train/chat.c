@@ -13,6 +13,7 @@
 #include "launch/agree.h"
 #include "launch/launcher.h"
 #include "launch/signals.h"
+#include "launch/watchdog.h"
 #include "train/outfile.h"
 #include "train/setup.h"
 #include "train/talk.h"
@@ -239,8 +240,10 @@ static Wish next_wish(const Chat *c, Input *in, bool terminal, char **line, Erro
 static int follow(Chat *c, Talk *t, Input *in, bool terminal, int64_t *number, bool *over, Error *error) {
     Comm *world = c->session.world;
     char *line = NULL;
+    watchdog_section("typing", 1e9); /* the others wait for as long as somebody thinks */
     Wish wish = world->rank == 0 ? next_wish(c, in, terminal, &line, error) : SAY;
     world->ops->host_broadcast(world, &wish, sizeof wish, 0);
+    watchdog_section("start", 600);
     *over = wish == STOP || wish == FAILED;
     if (!agree(world, wish != FAILED || world->rank, error)) return signals_pending() ? EXIT_RETRY : EXIT_IO;
     if (wish == BEGIN_ANEW) begin(c, t);
@@ -275,7 +278,7 @@ static int conversation(Chat *c, Error *error) {
 static bool configure(Chat *c, int *code, Error *error) {
     const CommandLine *line = c->line;
     char *warnings = NULL;
-    if (!model_find(line->input[0], &c->model, error)) return *code = EXIT_INPUT, false;
+    *code = line->n_override ? EXIT_USAGE : EXIT_INPUT;
     bool ok = model_config(&c->config, &c->model, line->override, line->n_override, line->ranks, &warnings, error);
     if (ok) *code = EXIT_INPUT;
     ok = ok && setup_tokenizer(&c->config, &c->tokenizer, error);
@@ -298,8 +301,10 @@ static bool open_model(Chat *c, Error *error) {
 }
 
 static int run(Chat *c, Error *error) {
-    int code = c->line->n_override ? EXIT_USAGE : EXIT_INPUT;
-    if (!configure(c, &code, error)) return code;
+    int code;
+    if (!session_find(&c->session, c->line->input[0], &c->model, &code, error)) return code;
+    bool mine = configure(c, &code, error);
+    if (!session_join(&c->session, mine, &code, error)) return code;
     if (c->line->messages) return chat_file(c, error);
     if (!open_model(c, error)) return EXIT_INPUT;
     signals_open();

@@ -156,12 +156,13 @@ static void open_answers(Lines *l) {
     l->ended = must_alloc(l->count, sizeof *l->ended);
 }
 
-static bool open_model(Lines *l, Error *error) {
+static bool open_model(Lines *l, int *code, Error *error) {
     Chat *c = l->chat;
     EngineUse use = {.cache = generate_use(l->prompt, l->count, c->config.max_new_tokens, c->config.prompts_at_once,
                                            c->line->ranks)};
     if (!session_open(&c->session, &c->config, use, error) || !session_load(&c->session, &c->model, NULL, error))
         return false;
+    *code = EXIT_IO;
     bool mine = base_rank || !c->line->out || outfile_open(&l->out, c->line->out, error);
     return agree(c->session.world, mine, error);
 }
@@ -181,7 +182,9 @@ static int answer_all(Lines *l, Error *error) {
     GenerateSink sink = {l, take_token, take_end};
     GenerateReport report;
     SampleRule rule = sample_rule(&c->config);
-    if (!read_lines(l, error) || !open_model(l, error)) return EXIT_INPUT;
+    int code = EXIT_INPUT;
+    if (!session_join(&c->session, read_lines(l, error), &code, error)) return code;
+    if (!open_model(l, &code, error)) return code;
     open_answers(l);
     signals_open();
     if (!generate(&c->session.engine, l->prompt, l->count, &rule, tokenizer_size(c->tokenizer), &sink, &report,

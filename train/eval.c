@@ -10,6 +10,7 @@
 #include "data/disk.h"
 #include "launch/agree.h"
 #include "launch/signals.h"
+#include "launch/watchdog.h"
 #include "train/commands.h"
 #include "train/log.h"
 #include "train/outfile.h"
@@ -37,17 +38,19 @@ typedef struct {
 
 /* -- before anything is computed -------------------------------------------------------------------- */
 
-static bool configure(Eval *v, const CommandLine *line, Error *error) {
+static bool configure(Eval *v, const CommandLine *line, int *code, Error *error) {
     char *warnings = NULL;
-    bool ok = model_find(line->input[0], &v->model, error) &&
-              model_config(&v->config, &v->model, line->override, line->n_override, line->ranks, &warnings, error) &&
-              setup_tokenizer(&v->config, &v->tokenizer, error);
+    *code = line->n_override ? EXIT_USAGE : EXIT_INPUT;
+    bool ok = model_config(&v->config, &v->model, line->override, line->n_override, line->ranks, &warnings, error);
+    if (ok) *code = EXIT_INPUT;
+    ok = ok && setup_tokenizer(&v->config, &v->tokenizer, error);
     if (ok && warnings && base_rank == 0) fprintf(stderr, "%s", warnings);
     free(warnings);
     const Config *c = &v->config;
-    return ok && (c->sequence_length <= c->max_position_embeddings ||
-                  fail(error, "sequence_length %lld is more than max_position_embeddings %lld of the model; lower it",
-                       (long long)c->sequence_length, (long long)c->max_position_embeddings));
+    if (!ok || c->sequence_length <= c->max_position_embeddings) return ok;
+    *code = EXIT_USAGE;
+    return fail(error, "sequence_length %lld is more than max_position_embeddings %lld of the model; lower it",
+                (long long)c->sequence_length, (long long)c->max_position_embeddings);
 }
 
 static Task *add_task(Eval *v) {
@@ -130,6 +133,7 @@ static bool prepare_task(Eval *v, Task *task, Error *error) {
 /* Rank 0 reads what is asked; the others are told where the shards are. */
 static bool prepare(Eval *v, int *code, Error *error) {
     Comm *world = v->session.world;
+    watchdog_section("prepare", 1e9); /* however much text there is */
     bool ok = true, texts = false;
     int64_t failed = EXIT_INPUT;
     for (int i = 0; i < v->tasks; i++) texts |= v->task[i].text.path && !*v->task[i].config->file;
@@ -144,6 +148,7 @@ static bool prepare(Eval *v, int *code, Error *error) {
     if (!agree(world, ok, error)) return false;
     for (int i = 0; i < v->tasks; i++)
         world->ops->host_broadcast(world, v->task[i].path, (int64_t)sizeof v->task[i].path, 0);
+    watchdog_section("start", 600);
     return true;
 }
 
@@ -236,16 +241,22 @@ static void close_all(Eval *v) {
     config_free(&v->config);
 }
 
+static int run(Eval *v, const CommandLine *line, Error *error) {
+    int code;
+    if (!session_find(&v->session, line->input[0], &v->model, &code, error)) return code;
+    bool mine = configure(v, line, &code, error) && find_tasks(v, line, &code, error);
+    if (!session_join(&v->session, mine, &code, error)) return code;
+    if (!session_open(&v->session, &v->config, use_of(v, line->ranks), error) ||
+        !session_load(&v->session, &v->model, NULL, error))
+        return EXIT_INPUT;
+    return prepare(v, &code, error) ? run_tasks(v, error) : code;
+}
+
 int command_eval(const CommandLine *line) {
     static Eval v;
     Error error = {0};
-    int code = EXIT_USAGE;
     v.out = line->out;
-    if (configure(&v, line, &error)) code = EXIT_INPUT;
-    if (code == EXIT_INPUT && find_tasks(&v, line, &code, &error) &&
-        session_open(&v.session, &v.config, use_of(&v, line->ranks), &error) &&
-        session_load(&v.session, &v.model, NULL, &error) && prepare(&v, &code, &error))
-        code = run_tasks(&v, &error);
+    int code = run(&v, line, &error);
     if (code != EXIT_DONE && base_rank == 0) fprintf(stderr, "dsv2: %s\n", error.text);
     close_all(&v);
     return code;

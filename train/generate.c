@@ -146,7 +146,7 @@ static bool open_tokenizer(Generate *g, Error *error) {
 static bool configure(Generate *g, int *code, Error *error) {
     const CommandLine *line = g->line;
     char *warnings = NULL;
-    if (!model_find(line->input[0], &g->model, error)) return *code = EXIT_INPUT, false;
+    *code = line->n_override ? EXIT_USAGE : EXIT_INPUT;
     bool ok = model_config(&g->config, &g->model, line->override, line->n_override, line->ranks, &warnings, error);
     if (ok) *code = EXIT_INPUT;
     ok = ok && open_tokenizer(g, error);
@@ -226,9 +226,11 @@ static int finish(Generate *g, Error *error) {
 static int run(Generate *g, Error *error) {
     GenerateSink growing = {g, print_token, print_end}, lines = {g, collect_token, collect_end};
     GenerateReport report;
-    int code = g->line->n_override ? EXIT_USAGE : EXIT_INPUT;
-    if (!configure(g, &code, error)) return code;
-    if (!fits(g, error) || !open_session(g, error)) return EXIT_INPUT;
+    int code;
+    if (!session_find(&g->session, g->line->input[0], &g->model, &code, error)) return code;
+    bool mine = configure(g, &code, error) && fits(g, error);
+    if (!session_join(&g->session, mine, &code, error)) return code;
+    if (!open_session(g, error)) return EXIT_INPUT;
     if (!open_out(g, error)) return EXIT_IO;
     SampleRule rule = sample_rule(&g->config);
     open_answers(g);

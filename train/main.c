@@ -2,8 +2,10 @@
  * table of commands is in commands.c. */
 #include <stdio.h>
 
+#include "launch/agree.h"
 #include "launch/launcher.h"
 #include "train/commands.h"
+#include "train/session.h"
 
 /* The first of the processes speaks; all of them end with the same code. */
 static int refuse(const LaunchPlace *place, const Error *error) {
@@ -26,10 +28,24 @@ static int told(int code) {
     return code == EXIT_DONE ? EXIT_IO : code;
 }
 
-static int run_rank(const Command *command, CommandLine *line) {
+static bool check_input(const Command *command, const CommandLine *line, Error *error) {
+    return !command->check_input || command->check_input(line, error);
+}
+
+/* Each rank looks at the files of its own machine. One that misses some says so: alone it would end while the others
+ * wait for it. */
+static bool check_together(const Command *command, const CommandLine *line, Error *error) {
+    Comm *world = session_world();
+    bool ok = agree(world, check_input(command, line, error), error);
+    world->ops->close(world);
+    return ok;
+}
+
+static int run_rank(const Command *command, CommandLine *line, const LaunchPlace *place) {
     int rank, size;
+    Error error = {0};
     launch_init(&rank, &size);
-    int code = told(command->run(line));
+    int code = check_together(command, line, &error) ? told(command->run(line)) : refuse(place, &error);
     launch_finish();
     return code;
 }
@@ -43,9 +59,10 @@ int main(int argc, char **argv) {
     if (!commandline_parse(&line, argc, (const char *const *)argv, &error)) return refuse(&place, &error);
     const Command *command = command_find(line.help || line.version ? "help" : line.command);
     if (!settle_ranks(command, &line, &place, &error)) return refuse(&place, &error);
-    if (command->check_input && !line.help && !command->check_input(&line, &error)) return refuse(&place, &error);
+    bool is_rank = command->ranks == RANKS_MPI && (line.ranks == 1 || place.started);
+    if (is_rank) return run_rank(command, &line, &place);
+    if (!check_input(command, &line, &error)) return refuse(&place, &error);
     if (command->ranks != RANKS_MPI) return place.rank == 0 ? told(command->run(&line)) : EXIT_DONE;
-    if (line.ranks == 1 || place.started) return run_rank(command, &line);
     if (!launch_sensible(line.ranks, &error)) return refuse(&place, &error);
     return launch_ranks(line.ranks, command->takes & READS_INPUT, argc, argv);
 }

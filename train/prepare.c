@@ -2,11 +2,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "launch/launcher.h"
+#include "launch/agree.h"
 #include "launch/signals.h"
 #include "launch/watchdog.h"
 #include "train/commands.h"
 #include "train/log.h"
+#include "train/session.h"
 #include "train/setup.h"
 #include "train/survey.h"
 
@@ -45,36 +46,32 @@ static int survey_sets(const Config *c, const Tokenizer *tokenizer, Comm *world,
     return ok ? EXIT_DONE : signals_pending() ? EXIT_RETRY : EXIT_INPUT;
 }
 
-static Comm *open_world(const Config *c, const LaunchPlace *place) {
-    Comm *world = place->size > 1 ? comm_open_mpi() : comm_open_single();
-    watchdog_open(world, c->watchdog_seconds);
-    watchdog_section("prepare", 1e9); /* ranks wait for the last of them, however much text there is */
-    return world;
+static bool configure(Config *c, Tokenizer **tokenizer, const CommandLine *line, Error *error) {
+    char *warnings = NULL;
+    bool ok = config_load(c, line->input[0], line->override, line->n_override, 0, &warnings, error);
+    if (ok && base_rank == 0) fprintf(stderr, "%s", warnings);
+    free(warnings);
+    return ok && setup_tokenizer(c, tokenizer, error);
 }
 
-static int prepare(Config *c, const CommandLine *line, Error *error) {
-    LaunchPlace place;
-    Tokenizer *tokenizer = NULL;
-    if (!setup_tokenizer(c, &tokenizer, error) || !launch_place(&place, error)) return EXIT_USAGE;
-    signals_open();
-    Comm *world = open_world(c, &place);
-    int code = (line->dry_run ? survey_sets : prepare_sets)(c, tokenizer, world, error);
-    world->ops->close(world);
-    tokenizer_close(tokenizer);
-    return code;
+static int prepare(const Config *c, const Tokenizer *tokenizer, const CommandLine *line, Comm *world, Error *error) {
+    watchdog_open(world, c->watchdog_seconds);
+    watchdog_section("prepare", 1e9); /* ranks wait for the last of them, however much text there is */
+    return (line->dry_run ? survey_sets : prepare_sets)(c, tokenizer, world, error);
 }
 
 int command_prepare(const CommandLine *line) {
-    Config c;
+    Config c = {0};
     Error error = {0};
-    char *warnings = NULL;
+    Tokenizer *tokenizer = NULL;
     int code = EXIT_USAGE;
-    if (config_load(&c, line->input[0], line->override, line->n_override, 0, &warnings, &error)) {
-        if (*warnings && base_rank == 0) fprintf(stderr, "%s", warnings);
-        code = prepare(&c, line, &error);
-        config_free(&c);
-    }
+    signals_open();
+    Comm *world = session_world();
+    if (agree(world, configure(&c, &tokenizer, line, &error), &error))
+        code = prepare(&c, tokenizer, line, world, &error);
     if (code != EXIT_DONE && base_rank == 0) fprintf(stderr, "dsv2: %s\n", error.text);
-    free(warnings);
+    world->ops->close(world);
+    if (tokenizer) tokenizer_close(tokenizer);
+    config_free(&c);
     return code;
 }

@@ -37,12 +37,26 @@ static bool open_device(Session *s, EngineUse use, Error *error) {
     return engine_open(&s->engine, s->config, s->device, s->world, s->plan.arenas, use, error);
 }
 
+Comm *session_world(void) {
+    LaunchPlace place;
+    Error error;
+    check(launch_place(&place, &error), "%s", error.text);
+    return place.size > 1 ? comm_open_mpi() : comm_open_single();
+}
+
+bool session_join(Session *s, bool mine, int *code, Error *error) {
+    if (!s->world) s->world = session_world();
+    if (!mine && !error->code) error->code = *code;
+    if (agree(s->world, mine, error)) return true;
+    *code = error_code(error, *code);
+    return false;
+}
+
 bool session_open(Session *s, const Config *config, EngineUse use, Error *error) {
     LaunchPlace place;
-    *s = (Session){.config = config};
+    *s = (Session){.config = config, .world = s->world ? s->world : session_world()};
     if (!launch_place(&place, error)) return false;
     launch_threads((int)config->threads);
-    s->world = place.size > 1 ? comm_open_mpi() : comm_open_single();
     watchdog_open(s->world, config->watchdog_seconds);
     /* Opening an engine is collective (mesh), so a rank that cannot must say so before it. */
     bool mine =
@@ -98,6 +112,21 @@ bool model_find(const char *given, ModelPath *m, Error *error) {
     return newest_of_run(given, m, error);
 }
 
+static bool sees_model(const ModelPath *m, Error *error) {
+    bool there = m->kind == MODEL_HF ? is_file(m->path, "config.json") : checkpoint_is(m->path);
+    return there || fail(error, "%s: this model is not there; every machine needs it under this path", m->path);
+}
+
+bool session_find(Session *s, const char *given, ModelPath *m, int *code, Error *error) {
+    *code = EXIT_INPUT;
+    if (!s->world) s->world = session_world();
+    bool found = s->world->rank > 0 || model_find(given, m, error);
+    s->world->ops->host_broadcast(s->world, &found, sizeof found, 0);
+    if (!session_join(s, found, code, error)) return false;
+    s->world->ops->host_broadcast(s->world, m, sizeof *m, 0);
+    return session_join(s, sees_model(m, error), code, error);
+}
+
 static bool says_layout(const char *const *overrides, int n) {
     for (int i = 0; i < n; i++)
         if (!strncmp(overrides[i], "layout.ep=", 10) || !strncmp(overrides[i], "ep=", 3)) return true;
@@ -145,7 +174,11 @@ bool session_load(Session *s, const ModelPath *m, Progress *progress, Error *err
     Progress ignored;
     if (!progress) progress = &ignored;
     *progress = (Progress){0};
-    if (m->kind == MODEL_HF) return agree(s->world, load_folder(s, m->path, error), error);
-    return (m->verified ? checkpoint_load_verified : checkpoint_load)(m->path, &s->engine.model.params,
-                                                                      &s->engine.run, progress, error);
+    bool (*load)(const char *, Params *, Run *, Progress *, Error *) =
+        m->verified ? checkpoint_load_verified : checkpoint_load;
+    watchdog_section("load", 1e9); /* ranks wait for the one that reads most, however slow its disk */
+    bool ok = m->kind == MODEL_HF ? agree(s->world, load_folder(s, m->path, error), error)
+                                  : load(m->path, &s->engine.model.params, &s->engine.run, progress, error);
+    watchdog_section("start", 600);
+    return ok;
 }

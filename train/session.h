@@ -12,6 +12,12 @@ typedef struct {
     Plan plan;
 } Session;
 
+/* All ranks of the job, or this process alone. */
+Comm *session_world(void);
+/* Collective, before session_open: whether this rank could read its config and what goes with it, on its own machine.
+ * False + the message of the first rank that could not, and the exit code that it gave. Session is zero at first. */
+bool session_join(Session *, bool mine, int *code, Error *);
+
 /* Collective over all ranks of the job. False + the same message on every rank. */
 bool session_open(Session *, const Config *, EngineUse, Error *);
 void session_close(Session *);
@@ -24,6 +30,8 @@ typedef struct {
     bool verified; /* a checkpoint that was chosen by reading all of it */
 } ModelPath;
 bool model_find(const char *given, ModelPath *, Error *);
+/* Collective: rank 0 finds it for all, since a run may save or remove a checkpoint meanwhile. Fails as session_join. */
+bool session_find(Session *, const char *given, ModelPath *, int *code, Error *);
 /* The config of a model with key=value on top. Warnings as config_load. */
 bool model_config(Config *, const ModelPath *, const char *const *overrides, int n, int ranks, char **warnings,
                   Error *);

@@ -9,6 +9,7 @@
 #include "launch/launcher.h"
 #include "launch/signals.h"
 #include "launch/agree.h"
+#include "launch/watchdog.h"
 #include "train/peak.h"
 #include "train/publish.h"
 #include "train/sample.h"
@@ -57,32 +58,29 @@ static bool check_resume(Trainer *t, int *code, Error *error) {
     return ok;
 }
 
-static bool load_weights(Trainer *t, Error *error) {
-    ModelPath model;
+static bool load_weights(Trainer *t, int *code, Error *error) {
+    ModelPath *model = &t->source;
     if (t->folder.resume[0]) {
-        model = (ModelPath){.kind = MODEL_CHECKPOINT, .verified = t->folder.verified};
-        snprintf(model.path, sizeof model.path, "%s", t->folder.resume);
-        return session_load(&t->session, &model, &t->progress, error);
+        *model = (ModelPath){.kind = MODEL_CHECKPOINT, .verified = t->folder.verified};
+        snprintf(model->path, sizeof model->path, "%s", t->folder.resume);
+        return session_load(&t->session, model, &t->progress, error);
     }
     if (!*t->config.init_from) {
         params_init_random(&t->session.engine.model.params, &t->session.engine.run);
         return true;
     }
-    Progress of_source; /* another run's: this one starts at its own first step, with moments of its own */
-    bool ok = model_find(t->config.init_from, &model, error) && session_load(&t->session, &model, &of_source, error);
+    Progress of_source;            /* another run's: this one starts at its own first step, with moments of its own */
+    watchdog_section("load", 1e9); /* rank 0 may read whole checkpoints to find it */
+    bool ok = session_find(&t->session, t->config.init_from, model, code, error) &&
+              session_load(&t->session, model, &of_source, error);
     if (ok) params_zero_moments(&t->session.engine.model.params, &t->session.engine.run);
     return ok;
 }
 
 /* A resumed run takes its files from its checkpoint: what it began from may be gone. */
 static bool read_companions(Trainer *t, Error *error) {
-    ModelPath model = {.path = ""};
-    if (base_rank) return true;
-    if (t->folder.resume[0])
-        snprintf(model.path, sizeof model.path, "%s", t->folder.resume);
-    else if (*t->config.init_from && !model_find(t->config.init_from, &model, error))
-        return false;
-    return publish_companions(&t->companions, &t->config, model.path[0] ? model.path : NULL, t->config.dtype, error);
+    const char *folder = t->source.path[0] ? t->source.path : NULL;
+    return base_rank || publish_companions(&t->companions, &t->config, folder, t->config.dtype, error);
 }
 
 static void count_steps(Trainer *t) {
@@ -130,26 +128,30 @@ static bool open_log(Trainer *t, Error *error) {
 
 static bool open_weights(Trainer *t, const CommandLine *line, int *code, Error *error) {
     Session *s = &t->session;
+    watchdog_section("load", 1e9); /* rank 0 reads whole checkpoints to find the one to resume from */
     if (!open_folder(t, line->fresh, code, error) || !setup_data(&t->data, &t->config, s->world, error) ||
         !tasks_open(&t->tasks, &t->config, &t->data, s->world, error))
         return false;
     count_steps(t);
     t->config_text = config_dump(&t->config, false);
-    if (!load_weights(t, error)) return false;
+    if (!load_weights(t, code, error)) return false;
+    watchdog_section("load", 1e9); /* rank 0 reads what a checkpoint holds beside tensors */
     if (s->engine.use.optimizer) {
         t->checkpoints = checkpoint_open(t->folder.checkpoints, &s->engine.model.params, &s->engine.run, error);
         if (!t->checkpoints || !agree(s->world, disk_fits(t, error) && read_companions(t, error), error))
             return false;
         checkpoint_take_along(t->checkpoints, &t->companions);
     }
-    return agree(s->world, open_log(t, error), error);
+    bool ok = agree(s->world, open_log(t, error), error);
+    watchdog_section("start", 600);
+    return ok;
 }
 
 bool trainer_open(Trainer *t, const CommandLine *line, int *code, Error *error) {
     *t = (Trainer){.folder = {.lock = -1}};
     *code = EXIT_USAGE;
     signals_open(); /* first: until then USR1 would kill */
-    if (!load_config(t, line, error) ||
+    if (!session_join(&t->session, load_config(t, line, error), code, error) ||
         !session_open(&t->session, &t->config, engine_use_training(&t->config), error))
         return false;
     *code = EXIT_INPUT;
@@ -178,7 +180,8 @@ static int dry_run(const CommandLine *line) {
     Trainer t = {0};
     Error error = {0};
     Plan plan;
-    bool ok = load_config(&t, line, &error) &&
+    int code = EXIT_USAGE;
+    bool ok = session_join(&t.session, load_config(&t, line, &error), &code, &error) &&
               engine_plan(&plan, &t.config, line->ranks, engine_use_training(&t.config), &error);
     if (ok && base_rank == 0) {
         char *text = config_dump(&t.config, true);
@@ -188,8 +191,9 @@ static int dry_run(const CommandLine *line) {
     }
     if (!ok && base_rank == 0) fprintf(stderr, "dsv2: %s\n", error.text);
     setup_data_close(&t.data);
+    session_close(&t.session);
     config_free(&t.config);
-    return ok ? EXIT_DONE : EXIT_USAGE;
+    return ok ? EXIT_DONE : code;
 }
 
 static int train(Trainer *t, const CommandLine *line, Error *error) {

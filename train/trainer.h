@@ -13,6 +13,7 @@ typedef struct {
     Data data;
     Tasks tasks; /* evaluations */
     RunFolder folder;
+    ModelPath source;          /* what the weights came from; path "": they are random */
     Log *log;                  /* rank 0 */
     Checkpointer *checkpoints; /* NULL: nothing is saved */
     Companions companions;     /* rank 0: what checkpoints hold beside tensors */

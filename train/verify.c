@@ -23,6 +23,7 @@ typedef struct { /* one reference tensor, summed over the parts that ranks compa
 typedef struct {
     Session session;
     Config config;
+    ModelPath model;
     Safetensors *reference;
     const StTensor *ids, *labels;
     int64_t batch, length;
@@ -319,33 +320,43 @@ static void default_alphas(Verify *v, const CommandLine *line) {
     c->balance_groups = c->n_group > 1 ? c->n_group : c->n_routed_experts % 4 ? 1 : 4;
 }
 
-static bool configure(Verify *v, const CommandLine *line, Error *error) {
-    ModelPath model;
+static bool configure(Verify *v, const CommandLine *line, int *code, Error *error) {
     const char *override[COMMAND_OVERRIDES + 3];
     char *warnings = NULL, shape[3][64];
     snprintf(shape[0], 64, "sequence_length=%lld", (long long)v->length);
     snprintf(shape[1], 64, "global_batch_size=%lld", (long long)v->batch);
     snprintf(shape[2], 64, "micro_batch_size=%lld", (long long)ceil_div(v->batch, line->ranks));
+    *code = EXIT_USAGE;
     if (given(line, "sequence_length=") || given(line, "global_batch_size="))
         return fail(error, "sequence_length and global_batch_size have no effect here: input_ids of %s gives them",
                     line->input[1]);
     int n = given(line, "micro_batch_size=") ? 2 : 3;
     for (int i = 0; i < n; i++) override[i] = shape[i];
     for (int i = 0; i < line->n_override; i++) override[n++] = line->override[i];
-    bool ok = model_find(line->input[0], &model, error) &&
-              model_config(&v->config, &model, override, n, line->ranks, &warnings, error);
+    if (!line->n_override) *code = EXIT_INPUT;
+    bool ok = model_config(&v->config, &v->model, override, n, line->ranks, &warnings, error);
+    if (ok) *code = EXIT_INPUT;
     if (ok && warnings && *warnings && base_rank == 0) fprintf(stderr, "%s\n", warnings);
     free(warnings);
     return ok;
 }
 
+/* Collective. The reference comes first: it says how long sequences are. */
+static bool begin(Verify *v, const CommandLine *line, int *code, Error *error) {
+    *code = EXIT_INPUT;
+    if (!session_join(&v->session, read_inputs(v, line->input[1], error), code, error) ||
+        !session_find(&v->session, line->input[0], &v->model, code, error))
+        return false;
+    bool mine = configure(v, line, code, error);
+    if (mine) default_alphas(v, line);
+    return session_join(&v->session, mine && list_tensors(v, error), code, error);
+}
+
 static bool run(Verify *v, const CommandLine *line, Error *error) {
-    ModelPath model;
     EngineUse use = {.training = true, .sequence_length = v->length, .sequences = v->batch};
     use.micro = v->config.micro_batch_size;
     use.logits_rows = v->length;
-    if (!model_find(line->input[0], &model, error) || !session_open(&v->session, &v->config, use, error))
-        return false;
+    if (!session_open(&v->session, &v->config, use, error)) return false;
     if (base_rank == 0)
         printf("%s beside %s: %lld x %lld tokens, %s, backend %s, %d ranks, ep %lld\n", line->input[0],
                line->input[1], (long long)v->batch, (long long)v->length, v->config.dtype, v->config.backend,
@@ -354,7 +365,7 @@ static bool run(Verify *v, const CommandLine *line, Error *error) {
         printf("grad_balanced: expert %g, device %g, communication %g, %lld groups, per %s\n",
                v->config.aux_loss_alpha, v->config.device_loss_alpha, v->config.communication_loss_alpha,
                (long long)v->config.balance_groups, v->config.seq_aux ? "sequence" : "micro-batch");
-    if (!session_load(&v->session, &model, NULL, error) || !compute(v, error)) return false;
+    if (!session_load(&v->session, &v->model, NULL, error) || !compute(v, error)) return false;
     gather(v);
     return true;
 }
@@ -362,11 +373,8 @@ static bool run(Verify *v, const CommandLine *line, Error *error) {
 int verify_reference(const CommandLine *line) {
     Verify v = {0};
     Error error = {0};
-    int code = EXIT_INPUT;
-    bool ok = read_inputs(&v, line->input[1], &error);
-    if (ok && !configure(&v, line, &error)) ok = false, code = EXIT_USAGE;
-    if (ok) default_alphas(&v, line);
-    ok = ok && list_tensors(&v, &error) && run(&v, line, &error);
+    int code;
+    bool ok = begin(&v, line, &code, &error) && run(&v, line, &error);
     if (!ok && base_rank == 0) fprintf(stderr, "dsv2: %s\n", error.text);
     if (ok) {
         bool pass = true;
