@@ -212,13 +212,16 @@ void value_default(const Key *key, void *slot, Pool *pool) {
 
 /* -- to text --------------------------------------------------------------------------------- */
 
+static bool continues(unsigned char c) { return (c & 0xc0) == 0x80; }
+
 /* The code point at c when YAML would not keep it as it is (controls, its own line breaks, marks); else 0. */
 static unsigned awkward(const unsigned char *c, int *bytes) {
-    unsigned two = (c[0] & 0x1fu) << 6 | (c[1] & 0x3fu);
     *bytes = 1;
     if (*c < 0x20 || *c == 0x7f) return *c;
+    if (!continues(c[1])) return 0; /* a character cut short, perhaps by the end of the text */
+    unsigned two = (c[0] & 0x1fu) << 6 | (c[1] & 0x3fu);
     if (*c == 0xc2 && two < 0xa0) return *bytes = 2, two;
-    if (*c != 0xe2 && *c != 0xef) return 0;
+    if ((*c != 0xe2 && *c != 0xef) || !continues(c[2])) return 0;
     unsigned three = (c[0] & 0xfu) << 12 | (c[1] & 0x3fu) << 6 | (c[2] & 0x3fu);
     *bytes = 3;
     return three == 0x2028 || three == 0x2029 || three == 0xfeff ? three : 0;

@@ -34,6 +34,7 @@ expect "lengths that the reference gives" 2 "have no effect here" "$dsv2" verify
     sequence_length=8
 expect "a folder that cannot be made" 74 "cannot make this folder" "$dsv2" train configs/tiny.yaml layout.ep=1 \
     output_dir=/proc/nowhere
+expect "bench of a config that is refused" 2 "does not divide" "$dsv2" bench configs/tiny.yaml
 expect "srun without PMIx" 2 "mpi=pmix" env SLURM_STEP_NUM_TASKS=4 "$dsv2" train configs/tiny.yaml
 
 # A machine that lacks what the others have: rank 1 stands in another folder, so that a relative path means another file.

@@ -459,5 +459,6 @@ const TestCase configs_tests[] = {
     {"broken keys and rules are refused", bad_keys_are_refused},
     {"broken overrides are refused", bad_overrides_are_refused},
     {"broken config.json is refused", bad_json_is_refused},
+    {"a character cut short ends with the text", cut_characters_end},
     {"damaged files never crash", damaged_files_never_crash},
     {0}};

@@ -18,4 +18,5 @@ void bad_yaml_is_refused(void);
 void bad_keys_are_refused(void);
 void bad_overrides_are_refused(void);
 void bad_json_is_refused(void);
+void cut_characters_end(void);
 void damaged_files_never_crash(void);

@@ -1,5 +1,6 @@
 /* test_configs_bad.c - broken configurations by tables: each must be refused with words that name
  * the place and the cause. */
+#include "configs/keys.h"
 #include "tests/test_configs.h"
 
 #include <stdio.h>
@@ -224,6 +225,7 @@ static const Bad bad_overrides[] = {
     {"path=x", "command line", "may be any of data.sample.path, data.more.path"},
     {"data.third.path=x", "", ""},
     {"output_dir=a\xff", "command line", "UTF-8"},
+    {"output_dir=/tmp/x\xc2", "command line", "UTF-8"},
     {"sample_steps=5 6", "command line", "sample_steps is 5 6"},
 };
 
@@ -321,6 +323,17 @@ void bad_json_is_refused(void) {
     refuse_json("twice", write_config("config.json", "{\"a\": 1, \"a\": 2}"), "duplicate");
     refuse_json("UTF-8", write_config("config.json", "{\"a\": \"\xff\"}"), "not valid JSON");
     free(deep), free(big);
+}
+
+/* A character cut short by the end of the text does not take the end along. */
+void cut_characters_end(void) {
+    static const char cut[][10] = {"x\xc2\0after", "x\xe2\0after", "x\xe2\x80\0a", "x\xef\xbb\0a"};
+    for (size_t i = 0; i < sizeof cut / sizeof *cut; i++) {
+        char *quoted = text_quoted(cut[i]), wanted[64];
+        snprintf(wanted, sizeof wanted, "\"%s\"", cut[i]);
+        expect(!strcmp(quoted, wanted), "%zu: %s", i, quoted);
+        free(quoted);
+    }
 }
 
 /* -- any bytes at all ------------------------------------------------------------------------ */

@@ -66,18 +66,22 @@ static void report(StepBench *b, const char *name) {
            median(b->peak, STEPS) * 1e-9, format_bytes(memory, (double)plan_total(&b->session.plan)));
 }
 
-static bool open_bench(StepBench *b, const CommandLine *line, Error *error) {
+/* A config as it would be trained, but on random tokens and without evaluations: its texts need not be there. */
+static bool read_config(StepBench *b, const CommandLine *line, Error *error) {
     char *warnings = NULL;
-    const char *override[COMMAND_OVERRIDES + 1];
-    int n = line->n_override;
-    memcpy(override, line->override, sizeof line->override);
-    override[n++] = "synthetic_data=true";
-    if (n > COMMAND_OVERRIDES) return fail(error, "too many key=value");
-    bool ok = config_load(&b->config, line->input[0], override, n, 1, &warnings, error);
+    bool ok = config_load(&b->config, line->input[0], line->override, line->n_override, 1, &warnings, error) &&
+              setup_tokenizer(&b->config, &b->data.tokenizer, error);
     free(warnings);
+    b->config.synthetic_data = true;
+    b->config.n_eval = 0;
+    return ok;
+}
+
+static bool open_bench(StepBench *b, const CommandLine *line, Error *error) {
+    if (!read_config(b, line, error)) return false;
     EngineUse use = engine_use_training(&b->config);
     use.saves = false;
-    if (!ok || !session_open(&b->session, &b->config, use, error)) return false;
+    if (!session_open(&b->session, &b->config, use, error)) return false;
     params_init_random(&b->session.engine.model.params, &b->session.engine.run);
     b->data.loader = loader_open(&b->config, NULL, 0, b->config.vocab_size, error);
     return b->data.loader != NULL;
