@@ -183,6 +183,12 @@ bool config_load(Config *c, const char *file, const char *const *overrides, int 
     return layers_end(&l, c, ok, warnings);
 }
 
+/* Who only reads a model has no batch that a micro-batch could be too large for, unless that was said too. */
+static void fit_batch(Config *c) {
+    if (strcmp(config_origin(c, "global_batch_size"), "cli"))
+        c->global_batch_size = max_i64(c->global_batch_size, c->micro_batch_size);
+}
+
 bool config_from_hf(Config *c, const char *path, const char *const *overrides, int n, int ranks, char **warnings,
                     Error *error) {
     Layers l;
@@ -191,6 +197,7 @@ bool config_from_hf(Config *c, const char *path, const char *const *overrides, i
     bool said = ok && strcmp(config_origin(c, "sequence_length"), "default");
     if (ok && !said && c->max_position_embeddings)
         c->sequence_length = min_i64(c->sequence_length, c->max_position_embeddings);
+    if (ok) fit_batch(c);
     ok = ok && validate_model(c, &l.warnings, error) && validate_layout(c, ranks, error);
     return layers_end(&l, c, ok, warnings);
 }
@@ -199,6 +206,18 @@ bool config_from_overrides(Config *c, const char *const *overrides, int n, Error
     Layers l;
     layers_begin(&l, c, error);
     return layers_end(&l, c, layers_add_overrides(&l, overrides, n) && layers_resolve(&l, c), NULL);
+}
+
+bool config_words_set(const char *const *overrides, int n, const char *path) {
+    Config c;
+    Layers l;
+    Error ignored; /* is told when the words are read for good */
+    layers_begin(&l, &c, &ignored);
+    bool set = false;
+    if (layers_add_overrides(&l, overrides, n))
+        for (int i = 0; i < l.n; i++) set |= node_at(l.layer[i], path) != NULL;
+    layers_end(&l, &c, false, NULL);
+    return set;
 }
 
 bool config_from_hf_text(Config *c, const char *text, const char *path, Error *error) {
@@ -214,8 +233,9 @@ bool config_from_dump(Config *c, const char *text, const char *tokenizer, const 
     layers_begin(&l, c, error);
     bool ok = layers_add_text(&l, text, "config of the checkpoint");
     if (ok && tokenizer) layers_add_tokenizer(&l, tokenizer);
-    ok = ok && layers_add_overrides(&l, overrides, n) && layers_resolve(&l, c) &&
-         validate_model(c, &l.warnings, error) && validate_layout(c, ranks, error);
+    ok = ok && layers_add_overrides(&l, overrides, n) && layers_resolve(&l, c);
+    if (ok && n) fit_batch(c);
+    ok = ok && validate_model(c, &l.warnings, error) && validate_layout(c, ranks, error);
     return layers_end(&l, c, ok, warnings);
 }
 

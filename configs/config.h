@@ -66,6 +66,9 @@ bool config_from_overrides(Config *, const char *const *overrides, int n, Error 
  * False + a message that names the first which does not and the command. */
 bool config_words_mean(const char *const *overrides, int n, const char *keys, const char *command, Error *);
 
+/* Whether one of the words sets the key of this path, by its path, its name or its section. */
+bool config_words_set(const char *const *overrides, int n, const char *path);
+
 /* Parses a dump made by config_dump (a checkpoint carries one). */
 bool config_parse_dump(Config *, const char *text, Error *);
 /* The same with key=value on top and a layout for `ranks`, to compute with a checkpoint. tokenizer: a folder whose

@@ -16,7 +16,7 @@ pass_on() {
     [[ -z $wished || ( -n ${seen[$1]} && $((SECONDS - ${seen[$1]:-0})) -gt 1 ) ]] && kill -USR1 $job 2>/dev/null
     wished=yes seen[$1]=${seen[$1]:-$SECONDS}
 }
-for signal in TERM INT USR1; do trap "pass_on $signal" $signal; done
+for signal in TERM INT HUP USR1; do trap "pass_on $signal" $signal; done
 trap 'kill -USR2 $job 2>/dev/null' USR2
 while :; do
     wait $job

@@ -1,6 +1,6 @@
 /* launcher.h - how ranks come to life: `dsv2 -n N`, plain mpirun, srun, or just one process.
  *
- * The first process of `dsv2 -n N` starts mpirun, passes signals on (INT, TERM and USR1 all reach
+ * The first process of `dsv2 -n N` starts mpirun, passes signals on (INT, TERM, HUP and USR1 all reach
  * the ranks as USR1, because mpirun would kill them one second after a TERM) and ends with the
  * ranks' exit code. */
 #pragma once

@@ -28,12 +28,17 @@ static void on_signal(int number) {
     pending = number;
 }
 
-void signals_open(void) {
-    const int wishes[] = {SIGUSR1, SIGTERM, SIGINT};
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+void signals_catch(void (*handler)(int), int flags) {
+    const int wishes[] = {SIGUSR1, SIGTERM, SIGINT, SIGHUP};
+    struct sigaction before, action = {.sa_handler = handler, .sa_flags = flags};
+    bool nohup = !sigaction(SIGHUP, NULL, &before) && before.sa_handler == SIG_IGN;
     sigemptyset(&action.sa_mask);
-    for (int i = 0; i < 3; i++) sigaddset(&action.sa_mask, wishes[i]);
-    for (int i = 0; i < 3; i++) sigaction(wishes[i], &action, NULL);
+    for (int i = 0; i < 4; i++) sigaddset(&action.sa_mask, wishes[i]);
+    for (int i = 0; i < (nohup ? 3 : 4); i++) sigaction(wishes[i], &action, NULL);
+}
+
+void signals_open(void) {
+    signals_catch(on_signal, SA_RESTART);
     signal(SIGPIPE, SIG_IGN);
 }
 
@@ -47,5 +52,9 @@ bool signals_none(Error *error) {
 }
 
 const char *signals_name(int number) {
-    return number == SIGUSR1 ? "SIGUSR1" : number == SIGTERM ? "SIGTERM" : number == SIGINT ? "SIGINT" : "no signal";
+    return number == SIGUSR1   ? "SIGUSR1"
+           : number == SIGTERM ? "SIGTERM"
+           : number == SIGINT  ? "SIGINT"
+           : number == SIGHUP  ? "SIGHUP"
+                               : "no signal";
 }

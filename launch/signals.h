@@ -1,9 +1,9 @@
-/* signals.h - a wish to stop (SIGUSR1, SIGTERM, SIGINT) becomes a flag that the training loop reads.
+/* signals.h - a wish to stop (SIGUSR1, SIGTERM, SIGINT, SIGHUP) becomes a flag that the training loop reads.
  *
  * The same signal again, more than a second later, ends the process at once with EXIT_RETRY. What comes sooner is the
  * same wish: a terminal, `timeout` or a scheduler signals a whole group, and the parent there passes it on as well. Nor
- * does another signal of the three end it, however late: a scheduler sends TERM after its script's USR1. A closed
- * console is no reason to die. */
+ * does another signal of the four end it, however late: a scheduler sends TERM after its script's USR1. SIGHUP stays
+ * ignored where nohup made it so; a pipe that is closed is no reason to die. */
 #pragma once
 #include "kernels/base.h"
 
@@ -13,5 +13,7 @@ bool signals_none(Error *); /* false + message with EXIT_RETRY: the same command
 const char *signals_name(int number); /* may be called in a handler */
 
 typedef enum { WISH_NEW, WISH_KNOWN, WISH_URGENT } SignalWish;
-/* What one of the three asks for, given those before it; called once a signal, in its handler. */
+/* Installs a handler for all four, each of which then waits for the others. flags: of sigaction. */
+void signals_catch(void (*handler)(int), int flags);
+/* What one of the four asks for, given those before it; called once a signal, in its handler. */
 SignalWish signals_wish(int number);

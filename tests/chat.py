@@ -13,7 +13,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools"))
 from runs import ENV, ROOT, Rows, command, dsv2, said  # noqa: E402
 
-EXIT_USAGE, EXIT_INPUT, EXIT_RETRY = 2, 65, 75
+EXIT_USAGE, EXIT_INPUT, EXIT_IO, EXIT_RETRY = 2, 65, 74, 75
 FIXTURE = os.path.join(ROOT, "tests/fixtures/tiny-lite")
 KEYS = ["temperature=0", "max_new_tokens=8"]
 
@@ -85,6 +85,8 @@ def files(rows, model, first):
     done = run([model, "--messages", path, "-o", out, *KEYS])
     with open(out, encoding="utf-8") as f:
         rows.row(done.returncode == 0 and f.read() == results[0], "-o")
+    done = run([model, "--messages", path, "-o", os.path.join(rows.folder, "no/folder/x"), *KEYS])
+    rows.row(done.returncode == EXIT_IO and "no/folder/x" in done.stderr, "-o to a place that is none", said(done))
     for name, text in ("role", '{"messages":[{"role":"tool","content":"x"}]}'), ("content", '{"messages":[{"role":"user"}]}'), \
             ("no messages", '{"text":"x"}'), ("no JSON", '{"messages":'), ("long", json.dumps(
                 {"messages": [{"role": "user", "content": "word " * 500}]})):

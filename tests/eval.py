@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
 """eval.py - `dsv2 eval` as people call it: the same figures on any number of ranks, held-out sets and evaluations of a
 config, what lands in log.jsonl and behind -o, and what mistakes end with."""
+import glob
 import json
 import math
 import os
 import re
 import shutil
+import signal
 import struct
+import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools"))
-from runs import MODEL, ROOT, Rows, dsv2, said  # noqa: E402
+from runs import ENV, MODEL, ROOT, Rows, command, dsv2, said  # noqa: E402
 
 FIXTURE = os.path.join(ROOT, "tests/fixtures/tiny-lite")
 BYTES = 5000  # of text, all ASCII
@@ -133,6 +137,52 @@ def mistakes(rows, text, choice):
                  said(done)[:160])
 
 
+def micro_batches(rows, text):
+    """As many sequences at once as somebody asks for, of a folder and of a run."""
+    run = os.path.join(rows.folder, "config", "run")
+    for model, more in (FIXTURE, ["sequence_length=128"]), (run, []):
+        words = ["eval", model, text, *more]
+        few, many = dsv2(words), dsv2([*words, "micro_batch_size=16"])
+        a, b = figures(few.stdout), figures(many.stdout)
+        gap = max((abs(x - y) for x, y in zip(a[0], b[0])), default=math.inf) if a and b else math.inf
+        rows.row(many.returncode == 0 and gap < 1e-4, "micro_batch_size=16, %s" % os.path.basename(model), said(many))
+    done = dsv2(["eval", run, text, "layout={ep: 1}"], 2)
+    rows.row(done.returncode == 0, "layout as a section", said(done))
+    done = dsv2(["inspect", run])
+    rows.row(", seed 1\n" in done.stdout, "inspect tells the seed",
+             next((line for line in done.stdout.splitlines() if line.startswith("progress")), said(done)))
+
+
+def broken_models(rows, choice):
+    """A model that cannot be read is bad input, as for generate and chat."""
+    folder = rows.new_folder("broken")
+    with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as to:
+        to.write("{")
+    for words in ["eval", folder, choice], ["generate", folder, "x"], ["chat", folder, "x"]:
+        done = dsv2(words)
+        rows.row(done.returncode == 65 and "config.json" in done.stderr, "a broken model: " + words[0], said(done)[:120])
+
+
+def stopped(rows):
+    """TERM while a text is prepared leaves nothing behind."""
+    folder, temporary = rows.new_folder("stopped"), rows.new_folder("temporary")
+    text, out = os.path.join(folder, "long.txt"), os.path.join(folder, "out.jsonl")
+    with open(os.path.join(ROOT, "data/sample/psalms.txt"), "rb") as source, open(text, "wb") as to:
+        to.write(source.read() * 100)
+    for ranks in 1, 2:
+        job = subprocess.Popen(command(["eval", FIXTURE, text, "-o", out, "sequence_length=128"], ranks),
+                               env={**ENV, "TMPDIR": temporary}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+        end = time.time() + 60
+        while not glob.glob(temporary + "/dsv2-eval-*/*") and job.poll() is None and time.time() < end:
+            time.sleep(0.002)
+        job.send_signal(signal.SIGTERM)
+        says = job.communicate(timeout=60)[1]
+        left = glob.glob(temporary + "/dsv2-eval-*") + glob.glob(out + "*")
+        rows.row(job.returncode == 75 and not left and "stopped by a signal" in says, "TERM while it prepares, %d ranks" % ranks,
+                 "exit %d, left: %s" % (job.returncode, left))
+
+
 def not_numbers(rows, text, choice):
     folder = rows.new_folder("nan")
     shutil.copy(os.path.join(FIXTURE, "config.json"), folder)
@@ -160,6 +210,9 @@ def main():
     of_config(rows, text, choice)
     learned(rows)
     mistakes(rows, text, choice)
+    micro_batches(rows, text)
+    broken_models(rows, choice)
+    stopped(rows)
     not_numbers(rows, text, choice)
     rows.end()
 

@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """generate.py - `dsv2 generate` as people call it: text, ids, files of prompts and gaps, the same on any number of ranks,
 and what mistakes end with."""
+import glob
 import json
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools"))
 from runs import ENV, ROOT, Rows, command, dsv2, said  # noqa: E402
@@ -171,6 +174,22 @@ def full_disks(rows):
     rows.row(done.returncode == 0 and os.path.islink(place), "-o to a device", said(done))
 
 
+def hung_up(rows):
+    """A terminal that closes ends it in good order: no half of OUT is left."""
+    out = os.path.join(rows.folder, "hung-up.jsonl")
+    for ranks in 1, 2:
+        job = subprocess.Popen(command(["generate", FIXTURE, "--token-ids", "1", "temperature=0", "max_new_tokens=600", "-o",
+                                        out], ranks), env=ENV, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+        end = time.time() + 60
+        while not glob.glob(out + ".tmp-*") and job.poll() is None and time.time() < end:
+            time.sleep(0.001)
+        job.send_signal(signal.SIGHUP)
+        says = job.communicate(timeout=60)[1]
+        rows.row(job.returncode == 75 and not glob.glob(out + "*") and "stopped by a signal" in says,
+                 "a terminal that closes, %d ranks" % ranks, "exit %d, left: %s" % (job.returncode, glob.glob(out + "*")))
+
+
 def main():
     rows = Rows("generate")
     folder = tokenizer_folder(rows, "model", ["<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"])
@@ -181,6 +200,7 @@ def main():
     not_numbers(rows)
     samples(rows)
     full_disks(rows)
+    hung_up(rows)
     mistakes(rows, folder)
     rows.end()
 

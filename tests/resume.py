@@ -330,6 +330,35 @@ def full_disk(config):
     rows.row(done.returncode == 0 and os.path.isdir(step_folder(cwd, 6)), "full disk: room again", said(done))
 
 
+def full_at_the_start(config):
+    """config.yaml cannot be written: the disk is the reason, and nothing half-made stays."""
+    cwd = rows.new_folder("full-at-the-start")
+    words = ["train", config, "steps=6"]
+    full = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", os.path.join(cwd, "run/.config.yaml.tmp"), "-e",
+            "trace=write", "-e", "inject=write:error=ENOSPC"]
+    done = subprocess.run(full + command(words), cwd=cwd, env=ENV, stdin=subprocess.DEVNULL, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+    left = [name for name in os.listdir(os.path.join(cwd, "run")) if "config.yaml" in name]
+    rows.row(done.returncode == EXIT_IO and "No space left" in done.stderr and not left, "full disk at the start",
+             "%s; left: %s" % (said(done), left))
+
+
+def says_what_goes_on(config):
+    """The command that goes on is not always the same one."""
+    words = ["train", config, "layout.ep=1", "steps=4000", "save_steps=4000"]
+    for i, (more, says) in enumerate([([], "; the same command goes on"), (["--fresh"], "without --fresh goes on"),
+                                      (["resume=never"], "with resume=auto goes on"),
+                                      (["--fresh", "resume=never"], "without --fresh and with resume=auto goes on")]):
+        cwd = rows.new_folder("says-%d" % i)
+        job = subprocess.Popen(command(words + more), cwd=cwd, env=ENV, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                               stdout=subprocess.PIPE, text=True)
+        wait_for_steps(job, cwd, 3)
+        job.send_signal(signal.SIGTERM)
+        told = job.communicate()[0]
+        rows.row(job.returncode == EXIT_RETRY and says in told, "stopped, said: %s" % says,
+                 next((line for line in told.splitlines() if "stopped" in line), "nothing said"))
+
+
 def stopped_in_evaluation(config):
     """A signal while the validation text is read: the evaluation is given up and the stop is not late."""
     cwd = rows.new_folder("in-evaluation")
@@ -396,6 +425,8 @@ def main():
     numeric(config)
     skipped_in_a_row(config)
     full_disk(config)
+    full_at_the_start(config)
+    says_what_goes_on(config)
     stopped_in_evaluation(config)
     rows.end()
 

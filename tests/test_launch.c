@@ -234,6 +234,7 @@ static void signals_are_wishes(void) {
         {{SIGUSR1}, 1, 0, 0},
         {{SIGTERM}, 1, 0, 0},
         {{SIGINT}, 1, 0, 0},
+        {{SIGHUP}, 1, 0, 0},
         {{SIGINT, SIGINT}, 2, 1100, EXIT_RETRY},
         {{SIGUSR1, SIGUSR1}, 2, 1100, EXIT_RETRY},
         {{SIGINT, SIGINT}, 2, 100, 0}, /* to the group, and passed on by the parent */

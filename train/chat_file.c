@@ -184,9 +184,9 @@ static int answer_all(Lines *l, Error *error) {
     SampleRule rule = sample_rule(&c->config);
     int code = EXIT_INPUT;
     if (!session_join(&c->session, read_lines(l, error), &code, error)) return code;
+    signals_open();
     if (!open_model(l, &code, error)) return code;
     open_answers(l);
-    signals_open();
     if (!generate(&c->session.engine, l->prompt, l->count, &rule, tokenizer_size(c->tokenizer), &sink, &report,
                   error))
         return EXIT_INPUT;

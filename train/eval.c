@@ -18,7 +18,7 @@
 #include "train/setup.h"
 #include "train/task.h"
 
-/* A model that says nothing computes so many tokens at once, in so many sequences at most. */
+/* Without micro_batch_size so many tokens are computed at once, in so many sequences at most. */
 enum { MICRO_TOKENS = 4096, MICRO_MOST = 8 };
 
 typedef struct {
@@ -103,8 +103,9 @@ static bool find_tasks(Eval *v, const CommandLine *line, int *code, Error *error
 
 static EngineUse use_of(const Eval *v, int ranks) {
     const Config *c = &v->config;
-    int64_t wanted = c->micro_batch_size ? c->micro_batch_size : MICRO_TOKENS / c->sequence_length;
-    int64_t micro = max_i64(min_i64(wanted, MICRO_MOST), 1);
+    bool said = !strcmp(config_origin(c, "micro_batch_size"), "cli"); /* what a run trained with is another matter */
+    int64_t usual = max_i64(min_i64(MICRO_TOKENS / c->sequence_length, MICRO_MOST), 1);
+    int64_t micro = said && c->micro_batch_size ? c->micro_batch_size : usual;
     EngineUse use = {.sequence_length = c->sequence_length, .micro = micro, .sequences = micro * ranks};
     for (int i = 0; i < v->tasks; i++) task_use(v->task[i].kind, c, &use);
     return use;
@@ -130,6 +131,12 @@ static bool prepare_task(Eval *v, Task *task, Error *error) {
     return ok && (is_empty(task) || task_check(task, &v->config, v->tokenizer, error));
 }
 
+static int why_not(const Eval *v, Error *error) {
+    if (!signals_pending()) return error_code(error, EXIT_INPUT);
+    fail(error, "stopped by a signal%s", v->out ? "; nothing is written" : "");
+    return EXIT_RETRY;
+}
+
 /* Rank 0 reads what is asked; the others are told where the shards are. */
 static bool prepare(Eval *v, int *code, Error *error) {
     Comm *world = v->session.world;
@@ -141,7 +148,7 @@ static bool prepare(Eval *v, int *code, Error *error) {
         ok = (!texts || make_folder(v, error)) && (!v->out || outfile_open(&v->items, v->out, error));
         if (!ok) failed = EXIT_IO;
         for (int i = 0; ok && i < v->tasks; i++)
-            if (!(ok = prepare_task(v, &v->task[i], error))) failed = error_code(error, EXIT_INPUT);
+            if (!(ok = prepare_task(v, &v->task[i], error))) failed = why_not(v, error);
     }
     comm_reduce_i64(world, &failed, 1, REDUCE_MAX);
     *code = (int)failed;
@@ -206,7 +213,6 @@ static int run_tasks(Eval *v, Error *error) {
     v->exam.engine = &v->session.engine;
     v->exam.tokenizer = v->tokenizer;
     v->exam.items = v->items.file;
-    signals_open(); /* from here on somebody looks at them */
     for (int i = 0; i < v->tasks && code != EXIT_RETRY; i++) {
         TaskResult r;
         if (is_empty(&v->task[i])) continue;
@@ -243,6 +249,7 @@ static void close_all(Eval *v) {
 
 static int run(Eval *v, const CommandLine *line, Error *error) {
     int code;
+    signals_open(); /* first: what is half made is then removed */
     if (!session_find(&v->session, line->input[0], &v->model, &code, error)) return code;
     bool mine = configure(v, line, &code, error) && find_tasks(v, line, &code, error);
     if (!session_join(&v->session, mine, &code, error)) return code;

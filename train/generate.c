@@ -231,10 +231,10 @@ static int run(Generate *g, Error *error) {
     bool mine = configure(g, &code, error) && fits(g, error);
     if (!session_join(&g->session, mine, &code, error)) return code;
     if (!open_session(g, error)) return EXIT_INPUT;
+    signals_open(); /* before OUT is begun, so that it is removed */
     if (!open_out(g, error)) return EXIT_IO;
     SampleRule rule = sample_rule(&g->config);
     open_answers(g);
-    signals_open(); /* from here on somebody looks at them */
     if (base_rank == 0 && !writes_lines(g)) print_begin(g);
     int64_t limit = g->tokenizer ? tokenizer_size(g->tokenizer) : g->config.vocab_size;
     if (!generate(&g->session.engine, g->prompts.prompt, g->prompts.count, &rule, limit,

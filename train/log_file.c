@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "data/disk.h"
+
 static bool copy_kept(FILE *from, FILE *to, bool (*keep)(void *, const char *, int64_t), void *own) {
     char *line = NULL;
     size_t room = 0;
@@ -28,7 +30,7 @@ bool log_file_cut(const char *path, bool (*keep)(void *, const char *, int64_t),
     if (to && fclose(to) != 0) good = false;
     fclose(from);
     if (!good || rename(temporary, path) != 0)
-        good = fail(error, "%s: cannot be cut back to the step to resume from: %s", path, strerror(errno));
+        good = disk_fail(error, path, "cut it back to the step to resume from");
     if (!good) unlink(temporary);
     free(temporary);
     return good;
@@ -37,7 +39,7 @@ bool log_file_cut(const char *path, bool (*keep)(void *, const char *, int64_t),
 bool log_file_open(LogFile *f, const char *path, Error *error) {
     *f = (LogFile){.path = must_strdup(path)};
     f->file = open(path, O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0644);
-    return f->file >= 0 || fail(error, "%s: cannot be written: %s", path, strerror(errno));
+    return f->file >= 0 || disk_fail(error, path, "write");
 }
 
 static bool write_all(int file, const char *text, size_t left) {

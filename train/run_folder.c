@@ -123,7 +123,8 @@ bool run_folder_write(const RunFolder *f, const char *name, const char *text, Er
     bool ok = file && fputs(text, file) >= 0;
     if (file && fclose(file)) ok = false;
     ok = ok && !rename(temporary, path);
-    if (!ok) fail(error, "cannot write %s: %s", path, strerror(errno));
+    if (!ok) disk_fail(error, path, "write");
+    if (!ok) unlink(temporary);
     free(path);
     free(temporary);
     return ok;

@@ -127,11 +127,7 @@ bool session_find(Session *s, const char *given, ModelPath *m, int *code, Error 
     return session_join(s, sees_model(m, error), code, error);
 }
 
-static bool says_layout(const char *const *overrides, int n) {
-    for (int i = 0; i < n; i++)
-        if (!strncmp(overrides[i], "layout.ep=", 10) || !strncmp(overrides[i], "ep=", 3)) return true;
-    return false;
-}
+static bool says_layout(const char *const *overrides, int n) { return config_words_set(overrides, n, "layout.ep"); }
 
 /* text: of a checkpoint's config; ep: of the layout, where overrides say none. */
 static bool config_with_ep(Config *c, const ModelPath *m, const char *text, int ep, const char *const *overrides,

@@ -203,13 +203,20 @@ static bool save(Trainer *t, Error *error) {
     return fail(error, "%d saves in a row failed, the last because: %s", t->failed_saves, why.text);
 }
 
+/* The command that goes on from the newest checkpoint. */
+static const char *next_command(const Trainer *t) {
+    bool elsewhere = strcmp(t->config.resume, "auto") != 0;
+    if (t->fresh && elsewhere) return "the same command without --fresh and with resume=auto";
+    if (t->fresh) return "the same command without --fresh";
+    return elsewhere ? "the same command with resume=auto" : "the same command";
+}
+
 /* A run that ends without its last checkpoint has not done its work. */
 static bool last_save_held(const Trainer *t, Error *error) {
     if (!t->failed_saves) return true;
     return fail(error,
-                "the last checkpoint could not be saved; make room and give the same command again: it goes on from "
-                "the newest checkpoint in %s",
-                t->folder.checkpoints);
+                "the last checkpoint could not be saved; make room: %s then goes on from the newest checkpoint in %s",
+                next_command(t), t->folder.checkpoints);
 }
 
 static bool every(int64_t steps, int64_t step) { return steps > 0 && step % steps == 0; }
@@ -254,9 +261,14 @@ static bool signal_anywhere(Trainer *t) {
 
 static int stop_early(Trainer *t, Error *error) {
     bool ok = save(t, error) && poll_save(t, true, error) && last_save_held(t, error);
-    log_note(t->log, "stopped", "by a signal after step %lld; the same command goes on from there",
-             (long long)t->progress.step);
-    return ok ? EXIT_RETRY : EXIT_IO;
+    if (!ok) return EXIT_IO;
+    if (t->checkpoints)
+        log_note(t->log, "stopped", "by a signal after step %lld; %s goes on from there", (long long)t->progress.step,
+                 next_command(t));
+    else
+        log_note(t->log, "stopped", "by a signal after step %lld; nothing is saved without an optimizer",
+                 (long long)t->progress.step);
+    return EXIT_RETRY;
 }
 
 static int take_steps(Trainer *t, Error *error) {

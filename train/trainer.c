@@ -96,9 +96,12 @@ static bool disk_fits(const Trainer *t, Error *error) {
     if (statvfs(t->folder.path, &st)) return true; /* the save itself will tell */
     double there = (double)st.f_bavail * (double)st.f_frsize, all = bytes * (double)(t->config.save_total_limit + 1);
     char need[32], have[32];
-    if (bytes > there)
-        return fail(error, "a checkpoint takes %s and %s has %s free; make room, or set another output_dir",
-                    format_bytes(need, bytes), t->folder.path, format_bytes(have, there));
+    if (bytes > there) {
+        fail(error, "a checkpoint takes %s and %s has %s free; make room, or set another output_dir",
+             format_bytes(need, bytes), t->folder.path, format_bytes(have, there));
+        error->code = EXIT_IO;
+        return false;
+    }
     if (all > there && base_rank == 0)
         fprintf(stderr, "dsv2: warning: save_total_limit %lld and one in the making take %s, %s has %s free\n",
                 (long long)t->config.save_total_limit, format_bytes(need, all), t->folder.path,
@@ -135,6 +138,7 @@ static bool open_weights(Trainer *t, const CommandLine *line, int *code, Error *
     count_steps(t);
     t->config_text = config_dump(&t->config, false);
     if (!load_weights(t, code, error)) return false;
+    t->progress.seed = (uint64_t)t->config.seed;
     watchdog_section("load", 1e9); /* rank 0 reads what a checkpoint holds beside tensors */
     if (s->engine.use.optimizer) {
         t->checkpoints = checkpoint_open(t->folder.checkpoints, &s->engine.model.params, &s->engine.run, error);
@@ -142,13 +146,14 @@ static bool open_weights(Trainer *t, const CommandLine *line, int *code, Error *
             return false;
         checkpoint_take_along(t->checkpoints, &t->companions);
     }
+    *code = EXIT_IO;
     bool ok = agree(s->world, open_log(t, error), error);
     watchdog_section("start", 600);
     return ok;
 }
 
 bool trainer_open(Trainer *t, const CommandLine *line, int *code, Error *error) {
-    *t = (Trainer){.folder = {.lock = -1}};
+    *t = (Trainer){.folder = {.lock = -1}, .fresh = line->fresh};
     *code = EXIT_USAGE;
     signals_open(); /* first: until then USR1 would kill */
     if (!session_join(&t->session, load_config(t, line, error), code, error) ||

@@ -23,6 +23,7 @@ typedef struct {
     double begin, peak;        /* clock at the first step; FLOP/s of a rank's matrix products, 0 = not known */
     int64_t first_step;        /* of this process */
     int failed_saves;          /* in a row */
+    bool fresh;                /* the command has --fresh */
 } Trainer;
 
 /* Collective. Everything up to the first step: config, data, memory, folder, weights. False + message and the exit

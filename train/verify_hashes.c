@@ -39,7 +39,7 @@ int command_verify(const CommandLine *line) {
     if (base_rank) return EXIT_DONE;
     if (!verify_hashes(line->input[0], &error)) {
         fprintf(stderr, "dsv2: %s\n", error.text);
-        return EXIT_INPUT;
+        return error_code(&error, EXIT_INPUT);
     }
     printf("%s: every size and hash is right\n", line->input[0]);
     return EXIT_DONE;
