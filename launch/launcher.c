@@ -136,15 +136,29 @@ static int mpirun_words(char *words[MPIRUN_WORDS], int ranks, bool input, int ar
     return n;
 }
 
+char *launch_shell_word(const char *word) {
+    if (*word && !strpbrk(word, " \t\n'\"\\$&;|<>()*?[]{}!`#~")) return must_strdup(word);
+    char *quoted = must_alloc(4 * (int64_t)strlen(word) + 3, 1), *to = quoted;
+    *to++ = '\'';
+    for (; *word; word++)
+        if (*word == '\'')
+            to = stpcpy(to, "'\\''");
+        else
+            *to++ = *word;
+    *to = '\'';
+    return quoted;
+}
+
 static void print_words(char **words) {
     for (int i = 0; words[i]; i++) {
-        bool plain = *words[i] && !strpbrk(words[i], " \t\n'\"\\$&;|<>()*?[]{}!`#~");
-        fprintf(stderr, plain ? "%s%s" : "%s'%s'", i ? " " : "", words[i]);
+        char *word = launch_shell_word(words[i]);
+        fprintf(stderr, "%s%s", i ? " " : "", word);
+        free(word);
     }
     fputc('\n', stderr);
 }
 
-static void become_mpirun(char **words, int input) {
+static void become_mpirun(char **words, int input, int output) {
     /* Its own group, so that ctrl-C comes to us alone; and it must not outlive us. */
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -153,7 +167,7 @@ static void become_mpirun(char **words, int input) {
         setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
     }
     if (input < 0) input = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (dup2(input, STDIN_FILENO) < 0) _exit(EXIT_IO);
+    if (dup2(input, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0) _exit(EXIT_IO);
     execvp(words[0], words);
     fprintf(stderr, "dsv2: cannot start mpirun: %s; `make setup` installs it\n", strerror(errno));
     _exit(EXIT_USAGE);
@@ -176,41 +190,69 @@ bool launch_sensible(int ranks, Error *error) {
                 ranks, launch_node_cpus(), most);
 }
 
-/* A background group that reads from the terminal would be stopped, so this process reads and passes on. */
-static void *pass_input_on(void *own) {
-    static char bytes[65536];
-    int to = *(int *)own;
-    ssize_t n, written = 1;
-    while ((n = read(STDIN_FILENO, bytes, sizeof bytes)) > 0 || (n < 0 && errno == EINTR))
-        for (ssize_t at = 0; at < n && written > 0; at += written)
-            while ((written = write(to, bytes + at, (size_t)(n - at))) < 0 && errno == EINTR) {}
-    close(to);
+/* A thread that takes bytes from one file to another. */
+typedef struct {
+    int from, to;
+    bool lost; /* `to` took no more; what else comes is thrown away */
+    pthread_t thread;
+} Passing;
+
+static bool write_whole(int to, const char *bytes, ssize_t n) {
+    for (ssize_t at = 0, written; at < n; at += written)
+        while ((written = write(to, bytes + at, (size_t)(n - at))) <= 0)
+            if (written == 0 || errno != EINTR) return false;
+    return true;
+}
+
+static void *pass_bytes_on(void *own) {
+    enum { BYTES = 65536 };
+    Passing *p = own;
+    char *bytes = must_alloc(BYTES, 1);
+    ssize_t n;
+    while ((n = read(p->from, bytes, BYTES)) > 0 || (n < 0 && errno == EINTR))
+        if (n > 0 && !p->lost) p->lost = !write_whole(p->to, bytes, n);
+    free(bytes);
+    close(p->to);
     return NULL;
 }
 
-static void start_passing(int pipe_end) {
-    static int to;
-    static pthread_t thread;
-    to = pipe_end;
-    signal(SIGPIPE, SIG_IGN); /* the ranks may end before the input does */
-    check(!pthread_create(&thread, NULL, pass_input_on, &to), "cannot start a thread");
+static void start_passing(Passing *p, int from, int to) {
+    *p = (Passing){.from = from, .to = to};
+    signal(SIGPIPE, SIG_IGN); /* the ranks may end before the input does, who reads the output before the ranks */
+    check(!pthread_create(&p->thread, NULL, pass_bytes_on, p), "cannot start a thread");
 }
 
+/* What the ranks print counts only where it arrived. */
+static int output_code(Passing *p, int code) {
+    pthread_join(p->thread, NULL);
+    if (!p->lost || code != EXIT_DONE) return code;
+    fprintf(stderr, "dsv2: standard output: cannot write; is the disk full?\n");
+    return EXIT_IO;
+}
+
+static void make_pipe(int ends[2]) { check(!pipe2(ends, O_CLOEXEC), "cannot make a pipe: %s", strerror(errno)); }
+
+/* A background group that reads from the terminal would be stopped, so this process reads and passes on. So it does
+ * with the output, since mpirun does not tell when a disk is full. */
 int launch_ranks(int ranks, bool input, int argc, char **argv) {
+    static Passing in, out; /* the input may still be waited for when this returns */
     char *words[MPIRUN_WORDS];
-    int ends[2] = {-1, -1};
+    int in_ends[2] = {-1, -1}, out_ends[2];
     mpirun_words(words, ranks, input, argc, argv);
     print_words(words);
     pass_signals_on();
-    check(!input || !pipe2(ends, O_CLOEXEC), "cannot make a pipe: %s", strerror(errno));
+    if (input) make_pipe(in_ends);
+    make_pipe(out_ends);
     mpirun_process = fork();
     check(mpirun_process >= 0, "cannot start a process: %s", strerror(errno));
-    if (mpirun_process == 0) become_mpirun(words, ends[0]);
+    if (mpirun_process == 0) become_mpirun(words, in_ends[0], out_ends[1]);
+    close(out_ends[1]);
+    start_passing(&out, out_ends[0], STDOUT_FILENO);
     if (input) {
-        close(ends[0]);
-        start_passing(ends[1]);
+        close(in_ends[0]);
+        start_passing(&in, STDIN_FILENO, in_ends[1]);
     }
-    int code = wait_for(mpirun_process);
+    int code = output_code(&out, wait_for(mpirun_process));
     if (code == 128 + SIGKILL)
         fprintf(stderr, "dsv2: a rank was killed; when nobody did it, memory ran out\n");
     else if (code > 128)

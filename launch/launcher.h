@@ -35,6 +35,9 @@ int launch_node_cpus(void);
  * Rank 0 warns when threads outnumber CPUs, or when mpirun tied ranks to fewer CPUs than there are. */
 int launch_threads(int wanted);
 
+/* A word as a shell takes it, in quotes where it needs them. malloc'd. */
+char *launch_shell_word(const char *);
+
 /* Whether somebody types what rank 0 reads from standard input. */
 bool launch_input_is_typed(void);
 

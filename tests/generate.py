@@ -125,8 +125,10 @@ def not_numbers(rows):
 def samples(rows):
     config = rows.config("steps: 4\nsample_steps: 2\nsample_prompt: In the\n")
     for ranks in 1, 2:
-        done = dsv2(["train", config, "output_dir=%s/sampled-%d" % (rows.folder, ranks)], ranks)
+        done = dsv2(["train", config, "output_dir=%s/sampled %d" % (rows.folder, ranks)], ranks)
         rows.row(done.returncode == 0 and done.stdout.count("In the") >= 2, "samples while training, %d ranks" % ranks,
+                 said(done))
+        rows.row("next: dsv2 generate '%s/sampled %d' " % (rows.folder, ranks) in done.stdout, "what comes next, quoted",
                  said(done))
     done = dsv2(["train", config, "output_dir=%s/long" % rows.folder, "sample_prompt=" + 60 * "x"])
     rows.row(done.returncode == 2 and "sample_prompt has 60 tokens" in done.stderr, "a sample's prompt that is too long",
@@ -165,9 +167,11 @@ def mistakes(rows, folder):
 def full_disks(rows):
     """Standard output that takes nothing, and devices that -o must leave where they are."""
     for words in [["a"], ["--token-ids", "1"], ["--prompts", os.path.join(FIXTURE, "config.json")]]:
-        done = subprocess.run(command(["generate", FIXTURE, *words, "max_new_tokens=4"]) , env=ENV,
-                              stdout=open("/dev/full", "w"), stderr=subprocess.PIPE, text=True)
-        rows.row(done.returncode == 74 and "standard output: cannot write" in done.stderr, "full disk, " + words[0])
+        for ranks in 1, 2:
+            done = subprocess.run(command(["generate", FIXTURE, *words, "max_new_tokens=4"], ranks), env=ENV,
+                                  stdout=open("/dev/full", "w"), stderr=subprocess.PIPE, text=True)
+            rows.row(done.returncode == 74 and done.stderr.count("standard output: cannot write") == 1,
+                     "full disk, %s, %d ranks" % (words[0], ranks))
     place = os.path.join(rows.folder, "null")
     os.symlink("/dev/null", place)
     done = dsv2(["generate", FIXTURE, "a", "-o", place, "max_new_tokens=4"])

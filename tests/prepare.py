@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -183,6 +184,11 @@ def dry_run(rows, config):
     rows.row(done.returncode == 0 and all(w in done.stdout for w in words), "--dry-run tells the figures", said(done))
     rows.row(done.stdout == two.stdout, "--dry-run on two ranks tells the same", said(two))
     rows.row(not os.path.exists(out), "--dry-run writes nothing")
+    more = ["data.%s.validation=1000000" % re.search(r"^(\w+): \d+ file", done.stdout, re.M).group(1)]
+    for words in ["--dry-run"], []:
+        done = dsv2(["prepare", config, "output_dir=" + out, *more, *words])
+        rows.row(done.returncode == EXIT_INPUT and "none to train on" in done.stderr,
+                 "more validation than documents %s" % " ".join(words), said(done)[-100:])
 
 
 def on_terminal(rows, config):

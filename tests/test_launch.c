@@ -284,6 +284,16 @@ static void places(void) {
     for (int k = 0; k < 6; k++) unsetenv(names[k]);
 }
 
+static void words_are_quoted(void) {
+    static const char *const words[][2] = {
+        {"runs/tiny", "runs/tiny"}, {"my runs", "'my runs'"}, {"it's", "'it'\\''s'"}, {"", "''"}, {"$x", "'$x'"}};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        char *word = launch_shell_word(words[i][0]);
+        expect(!strcmp(word, words[i][1]), "%s: %s", words[i][0], word);
+        free(word);
+    }
+}
+
 static void threads_are_shared_out(void) {
     int cpus = launch_node_cpus();
     unsetenv("OMP_NUM_THREADS");
@@ -303,6 +313,7 @@ const TestCase launch_tests[] = {
     {"watchdog's notes are cheap", notes_are_cheap},
     {"signals are wishes, the second time orders", signals_are_wishes},
     {"place from the environment of mpirun and srun", places},
+    {"words are quoted for a shell", words_are_quoted},
     {"threads are shared out", threads_are_shared_out},
     {0},
 };

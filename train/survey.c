@@ -93,6 +93,15 @@ static bool print_shards(const DataSet *set, const Tokenizer *t, const char *pat
     return ok;
 }
 
+/* What the real run will refuse, where all documents were looked at. */
+static bool leaves_some(const Survey *s, const DataSet *set, Error *error) {
+    bool all = s->bytes_read >= s->bytes && s->compared_share <= 1;
+    int64_t documents = s->documents - (set->deduplicate ? s->duplicates : 0);
+    if (!all || set->validation < 1 || set->validation < (double)documents) return true;
+    return fail(error, "data.%s.validation: %g of %lld documents leaves none to train on; lower it", set->name,
+                set->validation, (long long)documents);
+}
+
 bool survey_print(const Config *c, const DataSet *set, const Tokenizer *t, Comm *world, Error *error) {
     if (!strcmp(set->format, "tokens")) {
         Prepared p;
@@ -102,7 +111,8 @@ bool survey_print(const Config *c, const DataSet *set, const Tokenizer *t, Comm 
     Survey s;
     if (!survey_set(&s, c, set, t, SURVEY_BYTES, world, error)) return false;
     if (world->rank == 0) print_survey(&s, set, t);
-    return s.source.bad_lines <= set->bad_lines ||
-           fail(error, "data.%s: %lld bad lines, where bad_lines allows %lld; the first: %s", set->name,
-                (long long)s.source.bad_lines, (long long)set->bad_lines, s.bad[0]);
+    if (s.source.bad_lines > set->bad_lines)
+        return fail(error, "data.%s: %lld bad lines, where bad_lines allows %lld; the first: %s", set->name,
+                    (long long)s.source.bad_lines, (long long)set->bad_lines, s.bad[0]);
+    return leaves_some(&s, set, error);
 }

@@ -211,10 +211,11 @@ static int train(Trainer *t, const CommandLine *line, Error *error) {
     if (t->progress.step == 0 && !print_first_loss(t, error)) return EXIT_INPUT;
     log_stage(t->log, 1, 1, t->config.stage);
     int code = train_loop(t, error);
-    char text[32];
+    char text[32], *folder = launch_shell_word(t->folder.path);
     if (code == EXIT_DONE)
         log_line("done", "%s; next: dsv2 generate %s \"...\"", format_duration(text, clock_seconds() - t->begin),
-                 t->folder.path);
+                 folder);
+    free(folder);
     return code;
 }
 
