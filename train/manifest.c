@@ -117,8 +117,9 @@ static bool parse_line(Manifest *m, char *line) {
     if (words < 2) return false;
     if (!strcmp(word[0], "dataset")) return parse_dataset(m, word, words);
     if (!strcmp(word[0], "file")) return parse_file(m, word, words);
-    if (!strcmp(word[0], "layout")) return parse_layout(m, word, words);
-    if (!strcmp(word[0], "step")) return words == 2 && parse_count(word[1], INT64_MAX, &m->step);
+    /* once: what stands before was held against them */
+    if (!strcmp(word[0], "layout")) return m->ranks == 0 && parse_layout(m, word, words);
+    if (!strcmp(word[0], "step")) return m->step < 0 && words == 2 && parse_count(word[1], INT64_MAX, &m->step);
     if (!strcmp(word[0], "config")) return words == 2 && parse_hash(word[1], &m->config_hash);
     return false;
 }
