@@ -10,9 +10,10 @@ PACKAGES = gcc libc6-dev pkg-config libopenmpi-dev openmpi-bin libhdf5-dev libdn
 
 WARN = -Wall -Wextra -Wpedantic -Wshadow -Wmissing-prototypes -Wstrict-prototypes
 # A comparison may be computed where it is not needed, so that loops with a choice in them vectorise; NaN stays NaN.
-OPT_release = -O3 -g -fno-math-errno -fno-trapping-math
-# As fast and as exact as release: sums that are not vectorised round more, and training magnifies it.
-OPT_asan    = -O2 -g -fno-math-errno -fno-trapping-math -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+MATH        = -fno-math-errno -fno-trapping-math
+OPT_release = -O3 -g $(MATH)
+# Vectorised as release is: sums in another order round otherwise, and what is tested is what is shipped.
+OPT_asan    = -O2 -g $(MATH) -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
 # Libraries may be missing while `make setup` has not run yet, so the targets that need them call make again.
 MPI_CFLAGS := $(patsubst -I%,-isystem %,$(filter -I%,$(shell mpicc --showme:compile 2>/dev/null)))

@@ -9,12 +9,10 @@ import re
 import shutil
 import signal
 import struct
-import subprocess
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools"))
-from runs import ENV, MODEL, ROOT, Rows, command, dsv2, said  # noqa: E402
+from runs import ENV, MODEL, ROOT, Rows, dsv2, said, signalled  # noqa: E402
 
 FIXTURE = os.path.join(ROOT, "tests/fixtures/tiny-lite")
 BYTES = 5000  # of text, all ASCII
@@ -170,17 +168,11 @@ def stopped(rows):
     with open(os.path.join(ROOT, "data/sample/psalms.txt"), "rb") as source, open(text, "wb") as to:
         to.write(source.read() * 100)
     for ranks in 1, 2:
-        job = subprocess.Popen(command(["eval", FIXTURE, text, "-o", out, "sequence_length=128"], ranks),
-                               env={**ENV, "TMPDIR": temporary}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True)
-        end = time.time() + 60
-        while not glob.glob(temporary + "/dsv2-eval-*/*") and job.poll() is None and time.time() < end:
-            time.sleep(0.002)
-        job.send_signal(signal.SIGTERM)
-        says = job.communicate(timeout=60)[1]
+        code, says = signalled(["eval", FIXTURE, text, "-o", out, "sequence_length=128"], ranks, signal.SIGTERM,
+                               temporary + "/dsv2-eval-*/*", {**ENV, "TMPDIR": temporary})
         left = glob.glob(temporary + "/dsv2-eval-*") + glob.glob(out + "*")
-        rows.row(job.returncode == 75 and not left and "stopped by a signal" in says, "TERM while it prepares, %d ranks" % ranks,
-                 "exit %d, left: %s" % (job.returncode, left))
+        rows.row(code == 75 and not left and "stopped by a signal" in says, "TERM while it prepares, %d ranks" % ranks,
+                 "exit %d, left: %s" % (code, left))
 
 
 def not_numbers(rows, text, choice):

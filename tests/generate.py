@@ -9,10 +9,9 @@ import signal
 import struct
 import subprocess
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools"))
-from runs import ENV, ROOT, Rows, command, dsv2, said  # noqa: E402
+from runs import ENV, ROOT, Rows, command, dsv2, said, signalled  # noqa: E402
 
 FIXTURE = os.path.join(ROOT, "tests/fixtures/tiny-v2")
 GREEDY = ["temperature=0", "max_new_tokens=12"]
@@ -182,16 +181,10 @@ def hung_up(rows):
     """A terminal that closes ends it in good order: no half of OUT is left."""
     out = os.path.join(rows.folder, "hung-up.jsonl")
     for ranks in 1, 2:
-        job = subprocess.Popen(command(["generate", FIXTURE, "--token-ids", "1", "temperature=0", "max_new_tokens=600", "-o",
-                                        out], ranks), env=ENV, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True)
-        end = time.time() + 60
-        while not glob.glob(out + ".tmp-*") and job.poll() is None and time.time() < end:
-            time.sleep(0.001)
-        job.send_signal(signal.SIGHUP)
-        says = job.communicate(timeout=60)[1]
-        rows.row(job.returncode == 75 and not glob.glob(out + "*") and "stopped by a signal" in says,
-                 "a terminal that closes, %d ranks" % ranks, "exit %d, left: %s" % (job.returncode, glob.glob(out + "*")))
+        code, says = signalled(["generate", FIXTURE, "--token-ids", "1", "temperature=0", "max_new_tokens=600", "-o", out],
+                               ranks, signal.SIGHUP, out + ".tmp-*")
+        rows.row(code == 75 and not glob.glob(out + "*") and "stopped by a signal" in says,
+                 "a terminal that closes, %d ranks" % ranks, "exit %d, left: %s" % (code, glob.glob(out + "*")))
 
 
 def main():

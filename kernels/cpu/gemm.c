@@ -149,8 +149,9 @@ static void gemm_halves(CpuThread *thread, Gemm g, char *c, const void *a, const
     gemm(thread, rest, c + (rows ? half * g.ldc : half) * (out ? 2 : 4), a, b);
 }
 
-/* Measured on a Zen 3 (`dsv2 bench linear`): without AVX-512 oneDNN does not pack a, which pays where b is narrow, as
- * in attention and routers, and reaches half to two thirds of sgemm's speed elsewhere. */
+/* Measured on a Zen 3 (`dsv2 bench linear`, `bench attention`): without AVX-512 oneDNN reads a where it lies, which pays
+ * where b is narrow, as in attention and routers. Elsewhere forward products are as fast as sgemm's, input gradients
+ * reach half to two thirds of that, weight gradients half. */
 static bool is_onednns(const GemmPlans *plans, const Gemm *g) {
     enum { NARROW = 256 };
     return plans->avx512 || (!(g->flags & (A_TRANSPOSED | IN_BF16 | OUT_BF16)) && g->n <= NARROW);

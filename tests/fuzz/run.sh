@@ -1,7 +1,8 @@
 #!/bin/bash
 # run.sh PROGRAM [WORD] - FUZZ_SECONDS of random bytes from FUZZ_SEED on (0: others each time) for each target, as many
-# at a time as there are CPUs, at most two; WORD picks targets. New inputs stay in build-fuzz/corpus. The last line is "N passed, N failed".
-program=$1 word=$2 seconds=${FUZZ_SECONDS:-60}
+# at a time as there are CPUs, at most two; WORD picks targets. New inputs stay in build-fuzz/corpus. The last line is
+# "N passed, N failed".
+program=$1 word=$2 seconds=${FUZZ_SECONDS:-60} seed=${FUZZ_SEED:-1}
 corpus=build-fuzz/corpus found=build-fuzz/found
 scratch=$(mktemp -d "$([[ -w /dev/shm ]] && echo /dev/shm || echo "${TMPDIR:-/tmp}")/dsv2-fuzz-XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
@@ -10,8 +11,8 @@ export UBSAN_OPTIONS=print_stacktrace=1
 fuzz() {
     local name=$1 log=$scratch/$1.log
     mkdir -p "$corpus/$name" "$found" "$scratch/$name"
-    if FUZZ_TARGET=$name FUZZ_FOLDER=$scratch/$name "$program" -max_total_time="$seconds" -seed="${FUZZ_SEED:-1}" -timeout=10 \
-        -rss_limit_mb=2048 -max_len=8192 -verbosity=1 -print_final_stats=1 -artifact_prefix="$found/$name-" \
+    if FUZZ_TARGET=$name FUZZ_FOLDER=$scratch/$name "$program" -max_total_time="$seconds" -seed="$seed" \
+        -timeout=10 -rss_limit_mb=2048 -max_len=8192 -verbosity=1 -print_final_stats=1 -artifact_prefix="$found/$name-" \
         "$corpus/$name" "tests/fuzz/corpus/$name" >"$log" 2>&1; then
         echo "ok   fuzz/$name $(awk '/number_of_executed_units/ { n = $2 } / cov: / { c = $0 }
             END { sub(/.* cov: /, "", c); sub(/ .*/, "", c); print n " inputs, " c " edges" }' "$log")"

@@ -3,12 +3,14 @@
 Only Python's standard library. BUILD names the build folder; every run has one thread a rank, so that the
 order of sums is the same on any machine.
 """
+import glob
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DSV2 = os.path.join(ROOT, os.environ.get("BUILD", "build"), "dsv2")
@@ -75,6 +77,18 @@ class Rows:
 
 def command(words, ranks=1):
     return [DSV2] + (["-n", str(ranks)] if ranks > 1 else []) + [str(w) for w in words]
+
+
+def signalled(words, ranks, number, waits_for, env=ENV):
+    """The exit code and messages of a run that gets a signal once files of that pattern are there."""
+    job = subprocess.Popen(command(words, ranks), env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, text=True)
+    end = time.time() + 60
+    while not glob.glob(waits_for) and job.poll() is None and time.time() < end:
+        time.sleep(0.001)
+    job.send_signal(number)
+    says = job.communicate(timeout=60)[1]
+    return job.returncode, says
 
 
 def dsv2(words, ranks=1, cwd=ROOT, limit=120):
