@@ -175,8 +175,10 @@ static void test_gradients(void) {
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         Rig r;
         rig_open(&r, &shapes[s]);
-        engine_gradients(&r.engine);
+        StepResult result = engine_gradients(&r.engine);
         Params *params = &r.engine.model.params;
+        expect(result.finite && isnan(result.grad_norm), "%s: norm %g without an optimizer", shapes[s].name,
+               result.grad_norm);
         for (int i = 0; i < params->count; i++) {
             double slope = nudge(&params->list[i], i, 0), measured = measure(&r, &params->list[i], i);
             expect(fabs(slope - measured) <= 1e-7 * fmax(fabs(measured), 0.01),

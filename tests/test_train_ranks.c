@@ -151,7 +151,7 @@ static void outcome_open(Outcome *o, const Layout *l) {
     Error error = {0};
     *o = (Outcome){.layout = l, .named = must_alloc(512, sizeof(Named))};
     small_config(&o->config, l->key, 5, l->ranks, l->ep);
-    o->use = (EngineUse){.training = true, .sequence_length = 12, .sequences = SEQUENCES};
+    o->use = (EngineUse){.training = true, .optimizer = true, .sequence_length = 12, .sequences = SEQUENCES};
     o->use.micro = o->config.micro_batch_size;
     o->use.double_precision = l->skew != POISON;
     check(engine_plan(&o->plan, &o->config, l->ranks, o->use, &error), "%s: %s", l->name, error.text);

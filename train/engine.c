@@ -81,8 +81,11 @@ StepResult engine_gradients(Engine *e) {
     grads_sync(&e->model.params, &e->run);
     result.loss = read_loss(e);
     if (e->model.moe_layers) read_balance(e, &result);
+    result.grad_norm = NAN;
+    result.finite = isfinite(result.loss);
+    if (!e->use.optimizer) return result;
     result.grad_norm = plain_nan(grads_norm(&e->model.params, e->norm_sum, &e->run));
-    result.finite = isfinite(result.loss) && isfinite(result.grad_norm);
+    result.finite = result.finite && isfinite(result.grad_norm);
     return result;
 }
 

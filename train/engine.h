@@ -31,7 +31,7 @@ typedef struct {
 typedef struct {       /* what an optimizer step tells */
     double loss;       /* cross-entropy a token, all ranks */
     double balance[3]; /* L / alpha, mean over layers and sequences; all ranks */
-    double grad_norm;  /* before clipping */
+    double grad_norm; /* before clipping; NaN without an optimizer, for which it would be a pass over all gradients */
     bool finite;
 } StepResult;
 

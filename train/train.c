@@ -104,7 +104,7 @@ static StepLine step_line(Trainer *t, const StepResult *r, double rate, double s
                      .balance_device = NAN,
                      .balance_communication = NAN,
                      .grad_norm = r->grad_norm,
-                     .learning_rate = rate,
+                     .learning_rate = t->session.engine.use.optimizer ? rate : NAN,
                      .tokens_per_second = tokens / seconds,
                      .step_ms = seconds * 1e3,
                      .percent_of_peak = NAN,
