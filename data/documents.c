@@ -10,7 +10,7 @@
 #include "data/input.h"
 #include "data/json_line.h"
 
-enum { CHUNK = 1 << 20 };
+enum { CHUNK = 1 << 20, BEYOND = 1 << 14 };
 
 /* A file read through a window: bytes [first, end) of buffer are not yet used. */
 typedef struct {
@@ -30,6 +30,21 @@ typedef struct {
 
 /* -- the window --------------------------------------------------------------------------------------- */
 
+/* Bytes to read: of a range no more than it has, and of the line that leaves it, as much again as there is. */
+static int64_t wanted(const Reader *r) {
+    int64_t room = r->room - r->end, ready = r->end - r->first, left = r->what->end - r->position - ready;
+    if (!r->what->end) return room;
+    return min_i64(room, left > 0 ? left : max_i64(BEYOND, ready));
+}
+
+/* What lies beyond a range is told of by the next one. */
+static void tell_progress(Reader *r) {
+    int64_t taken = input_taken(r->input);
+    if (r->what->end) taken = min_i64(taken, r->what->end - r->what->from);
+    r->sink->progress(r->sink->own, taken - r->taken);
+    r->taken = taken;
+}
+
 /* Moves what is left to the front, makes room for a chunk and fills it. */
 static bool refill(Reader *r, Error *error) {
     memmove(r->buffer, r->buffer + r->first, (size_t)(r->end - r->first));
@@ -39,12 +54,11 @@ static bool refill(Reader *r, Error *error) {
         r->room = r->end + max_i64(CHUNK, r->end);
         r->buffer = must_realloc(r->buffer, r->room, 1);
     }
-    int64_t n = input_read(r->input, r->buffer + r->end, r->room - r->end, error);
+    int64_t most = wanted(r), n = input_read(r->input, r->buffer + r->end, most, error);
     if (n < 0) return false;
-    r->done = n < r->room - r->end;
+    r->done = n < most;
     r->end += n;
-    r->sink->progress(r->sink->own, input_taken(r->input) - r->taken);
-    r->taken = input_taken(r->input);
+    tell_progress(r);
     return true;
 }
 

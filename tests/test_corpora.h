@@ -27,6 +27,7 @@ void packed_cut_off(void);
 void packed_damaged(void);
 void lines_by_range(void);
 void line_without_end(void);
+void ranges_read_once(void);
 void json_lines(void);
 void bad_lines_are_counted(void);
 void bad_line_in_a_late_part(void);
