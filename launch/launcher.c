@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,10 @@
 /* Tells ranks what their own standard output cannot: mpirun puts a pipe or a terminal of its own in between. */
 #define COLUMNS_VARIABLE "DSV2_COLUMNS"
 #define TYPED_VARIABLE "DSV2_TYPED"
+/* Somebody waits for the byte with which rank 0 begins its output: by then all ranks hear signals. mpirun takes
+ * variables of this beginning to every machine, and they do not stand in the command that is printed. */
+#define HEARING_VARIABLE "OMPI_DSV2_HEARING"
+#define HEARING '\x06'
 
 static int64_t env_number(const char *name, int64_t otherwise) {
     const char *text = getenv(name);
@@ -81,21 +86,48 @@ bool launch_input_is_typed(void) {
 
 /* -- dsv2 -n N ------------------------------------------------------------------------------------ */
 
+/* A signal would kill a rank that has not begun, and mpirun loses one that comes before there are ranks: a wish to stop
+ * is held until the ranks hear it. */
 static volatile pid_t mpirun_process;
+static _Atomic bool ranks_hear, wish_held, wish_passed, given_up;
+
+static void pass_held_wish(void) {
+    if (!atomic_load(&ranks_hear) || !atomic_exchange(&wish_held, false)) return;
+    atomic_store(&wish_passed, true);
+    kill(mpirun_process, SIGUSR1);
+}
+
+static void hear_ranks(void) {
+    atomic_store(&ranks_hear, true);
+    pass_held_wish();
+}
+
+/* Ranks that do not hear have nothing to keep. */
+static void give_up(void) {
+    atomic_store(&given_up, true);
+    if (mpirun_process > 0) kill(mpirun_process, SIGTERM);
+}
 
 /* A wish to stop reaches the ranks as USR1, once however many signals tell of it; an urgent one reaches them too and
  * ends them at once. */
 static void pass_on(int number) {
     static const char text[] = ": stopping at the next step; the same again ends it at once\n";
     const char *parts[] = {"dsv2: ", signals_name(number), text};
-    bool told = number != SIGUSR2;
-    if (told && signals_wish(number) == WISH_KNOWN) return;
+    SignalWish wish = signals_wish(number);
+    if (wish == WISH_KNOWN) return;
+    bool told = true;
     for (int i = 0; i < 3 && told; i++) told = write(STDERR_FILENO, parts[i], strlen(parts[i])) > 0;
-    if (mpirun_process > 0) kill(mpirun_process, number == SIGUSR2 ? SIGUSR2 : SIGUSR1);
+    if (wish == WISH_URGENT && !atomic_load(&ranks_hear)) give_up();
+    atomic_store(&wish_held, true);
+    pass_held_wish();
+}
+
+static void ask_ranks(int number) {
+    if (atomic_load(&ranks_hear)) kill(mpirun_process, number);
 }
 
 static void pass_signals_on(void) {
-    struct sigaction action = {.sa_handler = pass_on};
+    struct sigaction action = {.sa_handler = ask_ranks};
     sigemptyset(&action.sa_mask);
     sigaction(SIGUSR2, &action, NULL);
     signals_catch(pass_on, 0);
@@ -166,6 +198,7 @@ static void become_mpirun(char **words, int input, int output) {
         setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
         setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
     }
+    setenv(HEARING_VARIABLE, "1", 1);
     if (input < 0) input = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (dup2(input, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0) _exit(EXIT_IO);
     execvp(words[0], words);
@@ -193,7 +226,8 @@ bool launch_sensible(int ranks, Error *error) {
 /* A thread that takes bytes from one file to another. */
 typedef struct {
     int from, to;
-    bool lost; /* `to` took no more; what else comes is thrown away */
+    bool lost;       /* `to` took no more; what else comes is thrown away */
+    bool from_ranks; /* its first byte tells that they hear signals */
     pthread_t thread;
 } Passing;
 
@@ -209,15 +243,21 @@ static void *pass_bytes_on(void *own) {
     Passing *p = own;
     char *bytes = must_alloc(BYTES, 1);
     ssize_t n;
-    while ((n = read(p->from, bytes, BYTES)) > 0 || (n < 0 && errno == EINTR))
-        if (n > 0 && !p->lost) p->lost = !write_whole(p->to, bytes, n);
+    bool begins = p->from_ranks;
+    while ((n = read(p->from, bytes, BYTES)) > 0 || (n < 0 && errno == EINTR)) {
+        if (n <= 0) continue;
+        bool tells = begins && *bytes == HEARING;
+        if (begins) hear_ranks();
+        begins = false;
+        if (!p->lost) p->lost = !write_whole(p->to, bytes + tells, n - tells);
+    }
     free(bytes);
     close(p->to);
     return NULL;
 }
 
-static void start_passing(Passing *p, int from, int to) {
-    *p = (Passing){.from = from, .to = to};
+static void start_passing(Passing *p, int from, int to, bool from_ranks) {
+    *p = (Passing){.from = from, .to = to, .from_ranks = from_ranks};
     signal(SIGPIPE, SIG_IGN); /* the ranks may end before the input does, who reads the output before the ranks */
     check(!pthread_create(&p->thread, NULL, pass_bytes_on, p), "cannot start a thread");
 }
@@ -228,6 +268,12 @@ static int output_code(Passing *p, int code) {
     if (!p->lost || code != EXIT_DONE) return code;
     fprintf(stderr, "dsv2: standard output: cannot write; is the disk full?\n");
     return EXIT_IO;
+}
+
+/* USR1 kills nobody who is at work: mpirun it does, when all is done. */
+static int code_of_wish(int code) {
+    bool late = atomic_load(&wish_passed) && code == 128 + SIGUSR1;
+    return late || atomic_load(&given_up) ? EXIT_RETRY : code;
 }
 
 static void make_pipe(int ends[2]) { check(!pipe2(ends, O_CLOEXEC), "cannot make a pipe: %s", strerror(errno)); }
@@ -247,12 +293,12 @@ int launch_ranks(int ranks, bool input, int argc, char **argv) {
     check(mpirun_process >= 0, "cannot start a process: %s", strerror(errno));
     if (mpirun_process == 0) become_mpirun(words, in_ends[0], out_ends[1]);
     close(out_ends[1]);
-    start_passing(&out, out_ends[0], STDOUT_FILENO);
+    start_passing(&out, out_ends[0], STDOUT_FILENO, true);
     if (input) {
         close(in_ends[0]);
-        start_passing(&in, STDIN_FILENO, in_ends[1]);
+        start_passing(&in, STDIN_FILENO, in_ends[1], false);
     }
-    int code = output_code(&out, wait_for(mpirun_process));
+    int code = code_of_wish(output_code(&out, wait_for(mpirun_process)));
     if (code == 128 + SIGKILL)
         fprintf(stderr, "dsv2: a rank was killed; when nobody did it, memory ran out\n");
     else if (code > 128)
@@ -278,6 +324,13 @@ static void step_aside(const LaunchPlace *place) {
                 place->local_size, cpus);
 }
 
+static void tell_launcher(void) {
+    const char byte = HEARING;
+    if (!getenv(HEARING_VARIABLE)) return;
+    MPI_Barrier(MPI_COMM_WORLD);
+    if (base_rank == 0 && write(STDOUT_FILENO, &byte, 1) != 1) return; /* whoever prints next will say so */
+}
+
 void launch_init(int *rank, int *size) {
     LaunchPlace place;
     Error error;
@@ -293,6 +346,7 @@ void launch_init(int *rank, int *size) {
     MPI_Comm_size(MPI_COMM_WORLD, size);
     base_rank = *rank;
     base_abort = abort_all;
+    tell_launcher();
 }
 
 void launch_finish(void) {

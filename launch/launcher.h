@@ -1,8 +1,8 @@
 /* launcher.h - how ranks come to life: `dsv2 -n N`, plain mpirun, srun, or just one process.
  *
  * The first process of `dsv2 -n N` starts mpirun, passes signals on (INT, TERM, HUP and USR1 all reach
- * the ranks as USR1, because mpirun would kill them one second after a TERM) and ends with the
- * ranks' exit code. */
+ * the ranks as USR1, because mpirun would kill them one second after a TERM; none before all ranks can hear it) and
+ * ends with the ranks' exit code. */
 #pragma once
 #include "kernels/base.h"
 

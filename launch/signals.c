@@ -1,5 +1,7 @@
 #include "launch/signals.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -9,7 +11,9 @@
 
 #define SAME_WISH_NS 1000000000 /* the same signal within that time says nothing new */
 
-static volatile sig_atomic_t pending;
+enum { WISHES = 4 };
+static const int wishes[WISHES] = {SIGUSR1, SIGTERM, SIGINT, SIGHUP};
+static volatile sig_atomic_t pending, opened;
 static _Atomic bool wished; /* atomic: two threads may be in a handler at once */
 static _Atomic int64_t first_ns[NSIG];
 
@@ -20,35 +24,63 @@ SignalWish signals_wish(int number) {
     return now - first > SAME_WISH_NS ? WISH_URGENT : WISH_KNOWN;
 }
 
+static void say_stopped(int number) {
+    const char *parts[] = {"dsv2: stopped by ", signals_name(number), "\n"};
+    bool told = base_rank == 0;
+    for (int i = 0; i < 3 && told; i++) told = write(STDERR_FILENO, parts[i], strlen(parts[i])) > 0;
+}
+
 static void on_signal(int number) {
-    if (signals_wish(number) == WISH_URGENT) {
-        watchdog_farewell();
-        _exit(EXIT_RETRY);
-    }
+    bool urgent = signals_wish(number) == WISH_URGENT;
     pending = number;
+    if (opened && !urgent) return;
+    if (!opened) say_stopped(number);
+    watchdog_farewell();
+    _exit(EXIT_RETRY);
 }
 
 void signals_catch(void (*handler)(int), int flags) {
-    const int wishes[] = {SIGUSR1, SIGTERM, SIGINT, SIGHUP};
     struct sigaction before, action = {.sa_handler = handler, .sa_flags = flags};
     bool nohup = !sigaction(SIGHUP, NULL, &before) && before.sa_handler == SIG_IGN;
     sigemptyset(&action.sa_mask);
-    for (int i = 0; i < 4; i++) sigaddset(&action.sa_mask, wishes[i]);
-    for (int i = 0; i < (nohup ? 3 : 4); i++) sigaction(wishes[i], &action, NULL);
+    for (int i = 0; i < WISHES; i++) sigaddset(&action.sa_mask, wishes[i]);
+    for (int i = 0; i < WISHES - nohup; i++) sigaction(wishes[i], &action, NULL);
+}
+
+void signals_begin(void) {
+    sigset_t held;
+    sigemptyset(&held);
+    for (int i = 0; i < WISHES; i++) sigaddset(&held, wishes[i]);
+    signals_catch(on_signal, SA_RESTART);
+    signal(SIGUSR2, SIG_IGN); /* until the watchdog can answer it */
+    sigprocmask(SIG_UNBLOCK, &held, NULL);
 }
 
 void signals_open(void) {
+    opened = true;
     signals_catch(on_signal, SA_RESTART);
     signal(SIGPIPE, SIG_IGN);
 }
 
 int signals_pending(void) { return pending; }
 
-bool signals_none(Error *error) {
-    if (!pending) return true;
-    fail(error, "stopped by a signal; the same command goes on from here");
+bool signals_stopped(Error *error, const char *then) {
+    fail(error, "stopped by a signal%s", then);
     error->code = EXIT_RETRY;
     return false;
+}
+
+bool signals_none(Error *error) { return !pending || signals_stopped(error, "; the same command goes on from here"); }
+
+bool signals_wait_input(Error *error) {
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    while (!pending) {
+        int ready = poll(&input, 1, 100); /* not for ever: a signal may come just before it */
+        if (ready > 0 && !pending) return true;
+        if (ready < 0 && errno != EINTR)
+            return fail(error, "standard input cannot be waited for: %s", strerror(errno));
+    }
+    return signals_stopped(error, "");
 }
 
 const char *signals_name(int number) {

@@ -1,15 +1,22 @@
-/* signals.h - a wish to stop (SIGUSR1, SIGTERM, SIGINT, SIGHUP) becomes a flag that the training loop reads.
+/* signals.h - a wish to stop (SIGUSR1, SIGTERM, SIGINT, SIGHUP) ends every command with EXIT_RETRY.
  *
- * The same signal again, more than a second later, ends the process at once with EXIT_RETRY. What comes sooner is the
+ * From signals_begin on it does so at once. What must be kept or removed first calls signals_open before it begins:
+ * from then on a wish is a flag that its loops read. The same signal again, more than a second later, ends the process at once with EXIT_RETRY. What comes sooner is the
  * same wish: a terminal, `timeout` or a scheduler signals a whole group, and the parent there passes it on as well. Nor
  * does another signal of the four end it, however late: a scheduler sends TERM after its script's USR1. SIGHUP stays
  * ignored where nohup made it so; a pipe that is closed is no reason to die. */
 #pragma once
 #include "kernels/base.h"
 
+void signals_begin(void); /* the first thing a process does; takes what the parent held back for it */
 void signals_open(void);
-int signals_pending(void);  /* number of the signal, 0 = none */
+int signals_pending(void); /* number of the signal, 0 = none */
+/* False + message with EXIT_RETRY, which `then` ends. */
+bool signals_stopped(Error *, const char *then);
+#define NOTHING_WRITTEN "; nothing is written"
 bool signals_none(Error *); /* false + message with EXIT_RETRY: the same command goes on from what is kept */
+/* Waits until standard input can be read. False + message when a signal came first. */
+bool signals_wait_input(Error *);
 const char *signals_name(int number); /* may be called in a handler */
 
 typedef enum { WISH_NEW, WISH_KNOWN, WISH_URGENT } SignalWish;

@@ -249,6 +249,42 @@ static void signals_are_wishes(void) {
     }
 }
 
+/* Every signal that a process may get before it has begun what must be kept or removed. */
+static int after_early_signal(int number, bool held, bool open) {
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        if (!freopen("/dev/null", "w", stderr)) _exit(99);
+        sigset_t blocked;
+        sigfillset(&blocked);
+        if (held) sigprocmask(SIG_BLOCK, &blocked, NULL);
+        if (held) raise(number);
+        signals_begin();
+        if (open) signals_open();
+        if (!held) raise(number);
+        _exit(signals_pending() == number ? 0 : 1);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static void early_signals_end_at_once(void) {
+    const struct {
+        int number;
+        bool held, open; /* held back by the parent; after signals_open */
+        int code;
+    } cases[] = {
+        {SIGTERM, false, false, EXIT_RETRY}, {SIGINT, false, false, EXIT_RETRY}, {SIGHUP, false, false, EXIT_RETRY},
+        {SIGUSR1, false, false, EXIT_RETRY}, {SIGTERM, true, false, EXIT_RETRY}, {SIGUSR1, true, false, EXIT_RETRY},
+        {SIGUSR2, false, false, 1},          {SIGTERM, false, true, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int code = after_early_signal(cases[i].number, cases[i].held, cases[i].open);
+        expect(code == cases[i].code, "case %zu ended with %d, not %d", i, code, cases[i].code);
+    }
+}
+
 /* -- where a process finds itself ------------------------------------------------------------------------ */
 
 static void places(void) {
@@ -312,6 +348,7 @@ const TestCase launch_tests[] = {
     {"SIGUSR2 prints the journal", journal_on_request},
     {"watchdog's notes are cheap", notes_are_cheap},
     {"signals are wishes, the second time orders", signals_are_wishes},
+    {"early signals end a process at once", early_signals_end_at_once},
     {"place from the environment of mpirun and srun", places},
     {"words are quoted for a shell", words_are_quoted},
     {"threads are shared out", threads_are_shared_out},

@@ -3,7 +3,6 @@
  * Rank 0 reads and writes. Before each turn it tells the others what was said, and after it what the answer was, so
  * that all of them have the same conversation and make the same calls. */
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,12 +53,7 @@ typedef struct {
 
 /* More of standard input; false when a signal came first. */
 static bool read_more(Input *in, Error *error) {
-    struct pollfd waits = {.fd = STDIN_FILENO, .events = POLLIN};
-    int ready = 0;
-    while (!signals_pending() && (ready = poll(&waits, 1, 100)) <= 0)
-        if (ready < 0 && errno != EINTR)
-            return fail(error, "standard input cannot be waited for: %s", strerror(errno));
-    if (signals_pending()) return fail(error, "stopped by a signal");
+    if (!signals_wait_input(error)) return false;
     if (in->bytes + 65536 > in->room) in->text = must_realloc(in->text, in->room = 2 * in->room + 65537, 1);
     ssize_t n = read(STDIN_FILENO, in->text + in->bytes, 65536);
     if (n < 0 && errno != EINTR) return fail(error, "standard input cannot be read: %s", strerror(errno));
@@ -245,7 +239,7 @@ static int follow(Chat *c, Talk *t, Input *in, bool terminal, int64_t *number, b
     world->ops->host_broadcast(world, &wish, sizeof wish, 0);
     watchdog_section("start", 600);
     *over = wish == STOP || wish == FAILED;
-    if (!agree(world, wish != FAILED || world->rank, error)) return signals_pending() ? EXIT_RETRY : EXIT_IO;
+    if (!agree(world, wish != FAILED || world->rank, error)) return error_code(error, EXIT_IO);
     if (wish == BEGIN_ANEW) begin(c, t);
     if (wish != SAY) return EXIT_DONE;
     char *said = share_text(world, line, line ? (int64_t)strlen(line) : 0);

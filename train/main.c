@@ -4,6 +4,7 @@
 
 #include "launch/agree.h"
 #include "launch/launcher.h"
+#include "launch/signals.h"
 #include "train/commands.h"
 #include "train/session.h"
 
@@ -51,6 +52,7 @@ static int run_rank(const Command *command, CommandLine *line, const LaunchPlace
 }
 
 int main(int argc, char **argv) {
+    signals_begin();
     setvbuf(stdout, NULL, _IOLBF, 0);
     Error error = {0};
     LaunchPlace place;
