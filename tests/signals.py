@@ -8,11 +8,11 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools"))
-from runs import ENV, ROOT, Rows, command  # noqa: E402
+from runs import ENV, ROOT, Rows, command, signalled  # noqa: E402
 
 FIXTURE = os.path.join(ROOT, "tests/fixtures/tiny-lite")
 SAMPLE = os.path.join(ROOT, "data/sample/genesis.txt")
-EXIT_RETRY = 75
+EXIT_DONE, EXIT_RETRY = 0, 75
 rows = Rows("signals")
 
 
@@ -98,11 +98,51 @@ def through_the_script():
     rows.row(job.returncode == EXIT_RETRY, "launch.sh: USR1 kills what has not begun", "exit %d" % job.returncode)
 
 
+def half_made():
+    """import and export: while the folder is being filled."""
+    for words in ["import", FIXTURE], ["export", FIXTURE]:
+        folder = rows.new_folder(words[0])
+        code, says = signalled(words + ["-o", os.path.join(folder, "out")], 1, signal.SIGTERM, folder + "/.tmp-out")
+        left, whole = os.listdir(folder), code == EXIT_DONE
+        rows.row(left == ["out"] if whole else code == EXIT_RETRY and not left and "nothing is written" in says,
+                 "SIGTERM while %s writes" % words[0], "exit %d, left: %s" % (code, left))
+
+
+def in_the_middle():
+    """train-tokenizer reads for long; tokenize waits for its input, and what it gives out are whole lines."""
+    text, out = os.path.join(rows.folder, "long.txt"), os.path.join(rows.folder, "tokenizer")
+    with open(SAMPLE, "rb") as source, open(text, "wb") as to:
+        to.write(source.read() * 400)
+    job = start(["train-tokenizer", text, "-o", out])
+    while job.poll() is None and text not in open_files(job.pid):
+        time.sleep(0.001)
+    stopped(job, signal.SIGTERM, "SIGTERM while train-tokenizer reads")
+    rows.row(not [name for name in os.listdir(rows.folder) if name.startswith("tokenizer")], "train-tokenizer: nothing is left")
+    os.remove(text)
+    job = start(["tokenize", "bytes"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    job.stdin.write('{"text": "a"}\n' * 9)
+    job.stdin.flush()
+    time.sleep(0.3)
+    job.send_signal(signal.SIGINT)
+    job.wait(30)
+    stopped(job, signal.SIGINT, "SIGINT while tokenize waits for its input")
+
+
+def open_files(pid):
+    folder = "/proc/%d/fd" % pid
+    try:
+        return [os.readlink(os.path.join(folder, name)) for name in os.listdir(folder)]
+    except OSError:
+        return []
+
+
 def main():
     config = rows.config()
     at_the_start(config)
     before_the_ranks(config)
     through_the_script()
+    half_made()
+    in_the_middle()
     rows.end()
 
 

@@ -132,9 +132,8 @@ static bool prepare_task(Eval *v, Task *task, Error *error) {
 }
 
 static int why_not(const Eval *v, Error *error) {
-    if (!signals_pending()) return error_code(error, EXIT_INPUT);
-    fail(error, "stopped by a signal%s", v->out ? "; nothing is written" : "");
-    return EXIT_RETRY;
+    if (signals_pending()) signals_stopped(error, v->out ? NOTHING_WRITTEN : "");
+    return error_code(error, EXIT_INPUT);
 }
 
 /* Rank 0 reads what is asked; the others are told where the shards are. */
@@ -143,6 +142,7 @@ static bool prepare(Eval *v, int *code, Error *error) {
     watchdog_section("prepare", 1e9); /* however much text there is */
     bool ok = true, texts = false;
     int64_t failed = EXIT_INPUT;
+    signals_open(); /* from here on something may be half made, and must be removed */
     for (int i = 0; i < v->tasks; i++) texts |= v->task[i].text.path && !*v->task[i].config->file;
     if (world->rank == 0) {
         ok = (!texts || make_folder(v, error)) && (!v->out || outfile_open(&v->items, v->out, error));
@@ -222,7 +222,7 @@ static int run_tasks(Eval *v, Error *error) {
         if (r.stopped) code = EXIT_RETRY;
     }
     if (code == EXIT_NUMERIC) fail(error, "some of the model's log-likelihoods are not numbers");
-    if (code == EXIT_RETRY) fail(error, "stopped by a signal%s", v->out ? "; nothing is written" : "");
+    if (code == EXIT_RETRY) signals_stopped(error, v->out ? NOTHING_WRITTEN : "");
     if (code != EXIT_RETRY && !agree(v->session.world, outfile_keep(&v->items, error), error)) return EXIT_IO;
     return code;
 }
@@ -249,7 +249,6 @@ static void close_all(Eval *v) {
 
 static int run(Eval *v, const CommandLine *line, Error *error) {
     int code;
-    signals_open(); /* first: what is half made is then removed */
     if (!session_find(&v->session, line->input[0], &v->model, &code, error)) return code;
     bool mine = configure(v, line, &code, error) && find_tasks(v, line, &code, error);
     if (!session_join(&v->session, mine, &code, error)) return code;

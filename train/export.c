@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "data/staged.h"
+#include "launch/signals.h"
 #include "train/commands.h"
 #include "train/log.h"
 #include "train/meter.h"
@@ -107,7 +108,7 @@ static bool read_part(void *own, int64_t tensor, int64_t first, int64_t bytes, v
     }
     e->reading_failed = !ok;
     meter_add(&e->meter, bytes);
-    return ok;
+    return ok && (!signals_pending() || signals_stopped(error, NOTHING_WRITTEN));
 }
 
 static bool write_shards(Export *e, const char *folder, Error *error) {
@@ -145,6 +146,7 @@ static bool write_index(const Export *e, const char *folder, Error *error) {
 static bool write_folder(Export *e, const char *path, Error *error) {
     Staged staged;
     e->code = EXIT_IO;
+    signals_open(); /* what is half made must be removed */
     if (!staged_open(&staged, path, error)) return false;
     meter_start(&e->meter, "export");
     bool ok = write_shards(e, staged.temporary, error) && write_index(e, staged.temporary, error) &&
@@ -214,5 +216,5 @@ int command_export(const CommandLine *line) {
     config_free(&e.config);
     free(e.out);
     free(e.shard);
-    return ok ? EXIT_DONE : e.code;
+    return ok ? EXIT_DONE : error_code(&error, e.code);
 }

@@ -213,10 +213,7 @@ static int finish(Generate *g, Error *error) {
     int64_t counts[3] = {g->nan, g->stopped, ferror(stdout) != 0};
     comm_reduce_i64(g->session.world, counts, 3, REDUCE_SUM);
     if (counts[2]) return outfile_lost(error);
-    if (counts[1]) {
-        fail(error, "stopped by a signal%s", g->line->out ? "; nothing is written" : "");
-        return EXIT_RETRY;
-    }
+    if (counts[1]) return signals_stopped(error, g->line->out ? NOTHING_WRITTEN : ""), EXIT_RETRY;
     if (!agree(g->session.world, outfile_keep(&g->out, error), error)) return EXIT_IO;
     if (!counts[0]) return EXIT_DONE;
     fail(error, "the model's logits are not numbers");

@@ -7,6 +7,7 @@
 
 #include "data/staged.h"
 #include "data/tokenizer.h"
+#include "launch/signals.h"
 #include "train/checkpoint_internal.h"
 #include "train/commands.h"
 #include "train/log.h"
@@ -102,7 +103,7 @@ static bool read_part(void *own, int tensor, int64_t first, int64_t bytes, void 
     bool ok = weights_read(im->weights, tensor, dtype, first / size, bytes / size, to, error);
     im->reading_failed = !ok;
     meter_add(&im->meter, bytes);
-    return ok;
+    return ok && (!signals_pending() || signals_stopped(error, NOTHING_WRITTEN));
 }
 
 /* MANIFEST's lines about the one file of tensors. malloc'd. */
@@ -153,6 +154,7 @@ static bool fill(Import *im, const char *folder, Error *error) {
 static bool write_checkpoint(Import *im, const char *path, Error *error) {
     Staged staged;
     im->code = EXIT_IO;
+    signals_open(); /* what is half made must be removed */
     if (!staged_open(&staged, path, error)) return false;
     meter_start(&im->meter, "import");
     bool ok = staged_close(&staged, fill(im, staged.temporary, error), error);
@@ -187,5 +189,5 @@ int command_import(const CommandLine *line) {
     free(im.config_text);
     free(im.dataset);
     free(im.hash);
-    return ok ? EXIT_DONE : im.code;
+    return ok ? EXIT_DONE : error_code(&error, im.code);
 }

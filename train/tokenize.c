@@ -4,15 +4,18 @@
  * brace of a line, so the rest of it stays as it came, byte for byte. */
 #include <errno.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "configs/json_text.h"
 #include "data/disk.h"
 #include "data/tokenizer.h"
 #include "data/utf8.h"
 #include "launch/launcher.h"
+#include "launch/signals.h"
 #include "train/commands.h"
 
 enum { BLOCK_BYTES = 8 << 20, LINE_BYTES = 16 << 20 };
@@ -169,9 +172,10 @@ static void find_lines(Work *w, int64_t *rest) {
 
 static bool fill_block(Work *w, Error *error) {
     while (w->used < w->room && !w->ended) {
-        size_t n = fread(w->block + w->used, 1, (size_t)(w->room - w->used), stdin);
-        if (ferror(stdin)) return fail(error, "standard input cannot be read: %s", strerror(errno));
-        w->used += (int64_t)n;
+        if (!signals_wait_input(error)) return false;
+        ssize_t n = read(STDIN_FILENO, w->block + w->used, (size_t)(w->room - w->used));
+        if (n < 0) return fail(error, "standard input cannot be read: %s", strerror(errno));
+        w->used += n;
         w->ended = n == 0;
     }
     return true;
@@ -221,6 +225,8 @@ static bool work_all(Work *w, Error *error) {
 
 int command_tokenize(const CommandLine *line) {
     Error error = {0};
+    signals_open();           /* lines are written whole */
+    signal(SIGPIPE, SIG_DFL); /* who reads them may have had enough */
     launch_threads(0);
     setvbuf(stdout, NULL, _IOFBF, 1 << 20);
     Tokenizer *t = tokenizer_open(line->input[0], &error);

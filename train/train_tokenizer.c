@@ -9,6 +9,7 @@
 #include "data/source.h"
 #include "data/tokenizer_write.h"
 #include "launch/launcher.h"
+#include "launch/signals.h"
 #include "train/commands.h"
 #include "train/log.h"
 
@@ -141,8 +142,9 @@ int command_train_tokenizer(const CommandLine *line) {
     int code = EXIT_USAGE;
     if (read_keys(&j, line, &error)) {
         launch_threads((int)j.config.threads);
-        bool ok = find_files(&j, line, &error) && count_words(&j, &error) && learn(&j, &error) &&
-                  tokenizer_write(line->out, &j.learned, j.controls, &error);
+        bool ok = find_files(&j, line, &error) && count_words(&j, &error) && learn(&j, &error);
+        signals_open(); /* what takes so little time is finished */
+        ok = ok && tokenizer_write(line->out, &j.learned, j.controls, &error);
         if (ok) report(&j, line->out);
         code = ok ? EXIT_DONE : error_code(&error, EXIT_INPUT);
     }
