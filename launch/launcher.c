@@ -262,12 +262,19 @@ static void start_passing(Passing *p, int from, int to, bool from_ranks) {
     check(!pthread_create(&p->thread, NULL, pass_bytes_on, p), "cannot start a thread");
 }
 
+int launch_output_lost(Error *error) {
+    fail(error, "standard output: cannot write; is the disk full?");
+    return EXIT_IO;
+}
+
 /* What the ranks print counts only where it arrived. */
 static int output_code(Passing *p, int code) {
+    Error error;
     pthread_join(p->thread, NULL);
     if (!p->lost || code != EXIT_DONE) return code;
-    fprintf(stderr, "dsv2: standard output: cannot write; is the disk full?\n");
-    return EXIT_IO;
+    code = launch_output_lost(&error);
+    fprintf(stderr, "dsv2: %s\n", error.text);
+    return code;
 }
 
 /* USR1 kills nobody who is at work: mpirun it does, when all is done. */

@@ -22,6 +22,9 @@ bool launch_sensible(int ranks, Error *);
  * else there is none. */
 int launch_ranks(int ranks, bool input, int argc, char **argv);
 
+/* EXIT_IO + message: standard output took no more. */
+int launch_output_lost(Error *);
+
 /* MPI when there is more than one rank (FUNNELED), and base_rank, base_abort. Sets and mentions
  * yield_when_idle where local ranks outnumber the CPUs. */
 void launch_init(int *rank, int *size);

@@ -165,12 +165,16 @@ def mistakes(rows, folder):
 
 def full_disks(rows):
     """Standard output that takes nothing, and devices that -o must leave where they are."""
+    says = "dsv2: standard output: cannot write; is the disk full?\n"  # whoever notices it
     for words in [["a"], ["--token-ids", "1"], ["--prompts", os.path.join(FIXTURE, "config.json")]]:
         for ranks in 1, 2:
             done = subprocess.run(command(["generate", FIXTURE, *words, "max_new_tokens=4"], ranks), env=ENV,
                                   stdout=open("/dev/full", "w"), stderr=subprocess.PIPE, text=True)
-            rows.row(done.returncode == 74 and done.stderr.count("standard output: cannot write") == 1,
+            rows.row(done.returncode == 74 and done.stderr.count(says) == 1 == done.stderr.count("standard output"),
                      "full disk, %s, %d ranks" % (words[0], ranks))
+    for words in [["help"], ["inspect", FIXTURE]]:
+        done = subprocess.run(command(words), env=ENV, stdout=open("/dev/full", "w"), stderr=subprocess.PIPE, text=True)
+        rows.row(done.returncode == 74 and done.stderr == says, "full disk, %s" % words[0])
     place = os.path.join(rows.folder, "null")
     os.symlink("/dev/null", place)
     done = dsv2(["generate", FIXTURE, "a", "-o", place, "max_new_tokens=4"])

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "launch/agree.h"
+#include "launch/launcher.h"
 #include "launch/signals.h"
 #include "train/commands.h"
 #include "train/log.h"
@@ -212,7 +213,7 @@ static void print_report(const GenerateReport *r) {
 static int finish(Generate *g, Error *error) {
     int64_t counts[3] = {g->nan, g->stopped, ferror(stdout) != 0};
     comm_reduce_i64(g->session.world, counts, 3, REDUCE_SUM);
-    if (counts[2]) return outfile_lost(error);
+    if (counts[2]) return launch_output_lost(error);
     if (counts[1]) return signals_stopped(error, g->line->out ? NOTHING_WRITTEN : ""), EXIT_RETRY;
     if (!agree(g->session.world, outfile_keep(&g->out, error), error)) return EXIT_IO;
     if (!counts[0]) return EXIT_DONE;

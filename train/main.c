@@ -24,9 +24,11 @@ static bool settle_ranks(const Command *command, CommandLine *line, const Launch
 
 /* What was printed counts only where it arrived. */
 static int told(int code) {
+    Error error;
     if (!fflush(stdout) && !ferror(stdout)) return code;
-    if (code != EXIT_IO) fprintf(stderr, "dsv2: standard output: cannot write; is the disk full?\n");
-    return code == EXIT_DONE ? EXIT_IO : code;
+    int lost = launch_output_lost(&error);
+    if (code != lost) fprintf(stderr, "dsv2: %s\n", error.text);
+    return code == EXIT_DONE ? lost : code;
 }
 
 static bool check_input(const Command *command, const CommandLine *line, Error *error) {

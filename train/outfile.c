@@ -41,8 +41,3 @@ void outfile_drop(OutFile *out) {
     if (replaced(out)) unlink(out->made);
     out->file = NULL;
 }
-
-int outfile_lost(Error *error) {
-    fail(error, "standard output: cannot write; is the disk full?");
-    return EXIT_IO;
-}

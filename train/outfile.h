@@ -14,5 +14,3 @@ bool outfile_open(OutFile *, const char *path, Error *);
 /* Fine when none is open. */
 bool outfile_keep(OutFile *, Error *);
 void outfile_drop(OutFile *);
-/* EXIT_IO and its message, for standard output that takes no more. */
-int outfile_lost(Error *);
