@@ -107,6 +107,7 @@ static const Bad bad_keys[] = {
     {"steps: 1.5", "bad.yaml:2", "whole number"},
     {"steps: -1", "bad.yaml:2", "from 0 to"},
     {"seed: 99999999999999999999", "bad.yaml:2", "seed is"},
+    {"seed: 9223372036854775808", "bad.yaml:2", "a whole number from 0 to 9223372036854775807"},
     {"learning_rate: nan", "bad.yaml:2", "a number from 0 to 100"},
     {"learning_rate: .inf", "bad.yaml:2", "a number"},
     {"learning_rate: 0x10", "bad.yaml:2", "a number"},
