@@ -120,6 +120,11 @@ def reference():
     done = dsv2(["inspect", checkpoint])
     rows.row(done.returncode == 0 and "imported weights, without optimizer state" in done.stdout and
              "config.json, " in done.stdout, "inspect", said(done))
+    for path, what in ((checkpoint, "a checkpoint"), (os.path.join(checkpoint, "rank-00000.h5"), "an HDF5 file of another kind"),
+                       (FIXTURE, "a model's folder or file")):
+        done = dsv2(["inspect", path, "--document", "0"])
+        rows.row(done.returncode == 65 and "is %s; documents" % what in done.stderr and not done.stdout,
+                 "inspect --document of %s" % what, said(done)[-120:])
 
 
 # -- the layout of V2-Lite -----------------------------------------------------------------------------

@@ -56,13 +56,22 @@ static bool print_dataset(void *own, const char *path) {
     return printf("%s\n", path) > 0;
 }
 
-static bool inspect_h5(const char *path, Error *error) {
+static bool asks_for_tokens(const CommandLine *line) { return line->document || line->tokenizer; }
+
+static bool has_no_tokens(const char *path, const char *what, Error *error) {
+    return fail(error, "%s: is %s; documents, and so --document and --tokenizer, belong to token shards", path, what);
+}
+
+static bool inspect_h5(const char *path, const CommandLine *line, Error *error) {
     H5Reader *h5 = h5_open(path, error);
     if (!h5) return false;
-    bool shard = h5_has(h5, "tokens") && h5_has(h5, "documents");
-    bool good = shard || h5_each(h5, print_dataset, h5, error);
+    bool shard = h5_has(h5, "tokens") && h5_has(h5, "documents"), good = true;
+    if (!shard && asks_for_tokens(line))
+        good = has_no_tokens(path, "an HDF5 file of another kind", error);
+    else if (!shard)
+        good = h5_each(h5, print_dataset, h5, error);
     h5_close(h5);
-    return shard ? inspect_tokens(path, NULL, error) : good;
+    return shard ? inspect_tokens(path, line, error) : good;
 }
 
 /* -- checkpoints ----------------------------------------------------------------------------------- */
@@ -160,13 +169,15 @@ static bool inspect_path(const char *path, const CommandLine *line, Error *error
     disk_path(checkpoints, "%s/checkpoints", path);
     disk_path(train, "%s/train", path);
     if (tokens_exist(train)) return inspect_set(path, line, error);
-    if (line->document || line->tokenizer || (!disk_exists(path) && tokens_exist(path)))
-        return inspect_tokens(path, line, error);
-    if (checkpoint_is(path)) return inspect_checkpoint(path, error);
-    if (disk_is_folder(checkpoints)) return inspect_run(path, error);
+    bool asks = asks_for_tokens(line);
+    if (!disk_exists(path) && tokens_exist(path)) return inspect_tokens(path, line, error);
+    if (checkpoint_is(path))
+        return asks ? has_no_tokens(path, "a checkpoint", error) : inspect_checkpoint(path, error);
+    if (disk_is_folder(checkpoints))
+        return asks ? has_no_tokens(path, "a run folder", error) : inspect_run(path, error);
     if (disk_is_folder(path) || disk_ends_with(path, ".safetensors") || disk_ends_with(path, ".json"))
-        return inspect_safetensors(path, error);
-    return inspect_h5(path, error);
+        return asks ? has_no_tokens(path, "a model's folder or file", error) : inspect_safetensors(path, error);
+    return inspect_h5(path, line, error);
 }
 
 int command_inspect(const CommandLine *line) {
