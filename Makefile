@@ -33,11 +33,14 @@ TEST_OBJ = $(TEST_SRC:%.c=$(BUILD)/%.o)
 HEADERS  = $(wildcard $(addsuffix /*.h,$(FOLDERS)) tests/*.h tests/*/*.h)
 SOURCES  = train/main.c $(LIB_SRC) $(wildcard tests/*.c tests/*/*.c)
 
-all: $(BUILD)/dsv2 $(BUILD)/tests/run
+all: $(BUILD)/dsv2 $(BUILD)/tests/run $(BUILD)/tests/impatient
 
 $(BUILD)/dsv2: $(BUILD)/train/main.o $(LIB_OBJ)
 	$(CC) $(CFLAGS) -o $@ $^ $(LIBS)
 $(BUILD)/tests/run: $(TEST_OBJ) $(LIB_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -o $@ $^ $(LIBS)
+$(BUILD)/tests/impatient: $(BUILD)/train/main.o $(BUILD)/tests/fault/impatient.o $(LIB_OBJ)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -o $@ $^ $(LIBS)
 $(BUILD)/%.o: %.c Makefile

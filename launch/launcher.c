@@ -360,7 +360,7 @@ void launch_finish(void) {
     int begun = 0;
     MPI_Initialized(&begun);
     if (begun) {
-        watchdog_section("end", 60);
+        watchdog_section(SECTION_END);
         watchdog_enter("MPI_Finalize");
         MPI_Finalize();
         base_abort = _exit;

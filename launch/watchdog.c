@@ -15,7 +15,6 @@ enum { POLL_MS = 100, STEP_TIMES = 16, NAME_WORDS = 4 };
 #define SLOWEST_POLL 1.0 /* a longer gap means that this process was stopped, not that a rank is late */
 #define PATIENCE 3.0     /* with a dead peer, until mpirun has ended the job */
 #define STEP_LIMIT_LEAST 60.0
-#define STEP_LIMIT_FIRST 600.0
 
 /* Names travel between processes, so they are copied: a word at a time, since a reader may look meanwhile. */
 typedef struct {
@@ -38,6 +37,17 @@ typedef struct {
     _Atomic int64_t printed_ns; /* of the last print on request */
     Slot slot[];                /* by rank; those of other machines stay empty */
 } Journal;
+
+WatchdogLimit watchdog_limits[SECTIONS] = {
+    [SECTION_START] = {"start", 600},
+    [SECTION_LOAD] = {"load", WATCHDOG_ENDLESS},
+    [SECTION_PREPARE] = {"prepare", WATCHDOG_ENDLESS},
+    [SECTION_TYPING] = {"typing", WATCHDOG_ENDLESS},
+    [SECTION_GENERATE] = {"generate", 600},
+    [SECTION_EVAL] = {"eval", 600},
+    [SECTION_SAVE] = {"save", 300},
+    [SECTION_END] = {"end", 60},
+};
 
 static Journal *journal;
 static int own_rank, ranks, depth;
@@ -86,11 +96,14 @@ void watchdog_leave(void) {
     slot_advance(&journal->slot[own_rank]);
 }
 
-void watchdog_section(const char *name, double limit_seconds) {
-    if (!journal) return;
+static void begin_section(const char *name, double seconds) {
     name_store(&journal->slot[own_rank].section, name);
-    atomic_store(&limit, limit_seconds);
+    atomic_store(&limit, seconds);
     step_began = 0;
+}
+
+void watchdog_section(Section section) {
+    if (journal) begin_section(watchdog_limits[section].name, watchdog_limits[section].seconds);
 }
 
 static int by_size(const void *a, const void *b) {
@@ -100,7 +113,8 @@ static int by_size(const void *a, const void *b) {
 
 static double step_limit(void) {
     if (fixed_limit > 0) return fixed_limit;
-    if (steps_timed < 3) return STEP_LIMIT_FIRST; /* the first steps build primitives and read cold files */
+    if (steps_timed < 3)
+        return watchdog_limits[SECTION_START].seconds; /* the first steps build primitives and read cold files */
     double sorted[STEP_TIMES];
     int n = (int)min_i64(steps_timed, STEP_TIMES);
     memcpy(sorted, step_seconds, sizeof sorted);
@@ -113,7 +127,7 @@ void watchdog_step(int64_t step) {
     if (!journal) return;
     double now = clock_seconds();
     if (step_began > 0) step_seconds[steps_timed++ % STEP_TIMES] = now - step_began;
-    watchdog_section("step", step_limit());
+    begin_section("step", step_limit());
     step_began = now;
     atomic_store(&journal->slot[own_rank].step, step);
 }
@@ -258,7 +272,7 @@ void watchdog_open(Comm *world, double seconds) {
     journal_map(id, world);
     atomic_store(&journal->slot[own_rank].since_ns, now_ns());
     atomic_store(&journal->slot[own_rank].process, getpid());
-    watchdog_section("start", STEP_LIMIT_FIRST);
+    watchdog_section(SECTION_START);
     struct sigaction action = {.sa_handler = on_print, .sa_flags = SA_RESTART};
     sigaction(SIGUSR2, &action, NULL);
     atomic_store(&helper_stop, false);

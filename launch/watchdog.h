@@ -22,7 +22,26 @@ void watchdog_farewell(void);
 void watchdog_enter(const char *operation);
 void watchdog_leave(void);
 
-/* Every rank names the section it begins: "start" 600, "eval" 600, "save" 300. Lasts until the next call. */
-void watchdog_section(const char *name, double limit_seconds);
+/* How long a rank may wait for another depends on what they do. */
+typedef enum {
+    SECTION_START,
+    SECTION_LOAD,    /* reading and hashing, however slow the disk of a rank */
+    SECTION_PREPARE, /* however much text there is */
+    SECTION_TYPING,  /* for as long as somebody thinks */
+    SECTION_GENERATE,
+    SECTION_EVAL,
+    SECTION_SAVE,
+    SECTION_END,
+    SECTIONS
+} Section;
+typedef struct {
+    const char *name;
+    double seconds;
+} WatchdogLimit;
+#define WATCHDOG_ENDLESS 1e9
+extern WatchdogLimit watchdog_limits[SECTIONS]; /* not const, so that a test need not wait for minutes */
+
+/* Every rank names the section it begins. Lasts until the next call. */
+void watchdog_section(Section);
 /* The section of training step `step` begins, with the limit of steps. */
 void watchdog_step(int64_t step);

@@ -187,4 +187,5 @@ def main():
     rows.end()
 
 
-main()
+if __name__ == "__main__":
+    main()

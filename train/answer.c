@@ -151,7 +151,7 @@ static bool run_blocks(AnswerBlock *b, const Exam *exam, TaskResult *r, Error *e
 
 bool answer_run(const Task *task, const Exam *exam, TaskResult *r, Error *error) {
     double begin = clock_seconds();
-    watchdog_section("eval", 600);
+    watchdog_section(SECTION_EVAL);
     AnswerBlock *b = block_open(task, exam->engine->run.config, exam->tokenizer, error);
     bool ok = agree(exam->engine->run.mesh.world, b != NULL, error) && run_blocks(b, exam, r, error);
     block_close(b);

@@ -233,10 +233,10 @@ static Wish next_wish(const Chat *c, Input *in, bool terminal, char **line, Erro
 static int follow(Chat *c, Talk *t, Input *in, bool terminal, int64_t *number, bool *over, Error *error) {
     Comm *world = c->session.world;
     char *line = NULL;
-    watchdog_section("typing", 1e9); /* the others wait for as long as somebody thinks */
+    watchdog_section(SECTION_TYPING);
     Wish wish = world->rank == 0 ? next_wish(c, in, terminal, &line, error) : SAY;
     world->ops->host_broadcast(world, &wish, sizeof wish, 0);
-    watchdog_section("start", 600);
+    watchdog_section(SECTION_START);
     *over = wish == STOP || wish == FAILED;
     if (!agree(world, wish != FAILED || world->rank, error)) return error_code(error, EXIT_IO);
     if (wish == BEGIN_ANEW) begin(c, t);

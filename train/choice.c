@@ -148,7 +148,7 @@ static bool run_blocks(ChoiceBlock *b, const Exam *exam, TaskResult *r, Error *e
 
 bool choice_run(const Task *task, const Exam *exam, TaskResult *r, Error *error) {
     double begin = clock_seconds();
-    watchdog_section("eval", 600);
+    watchdog_section(SECTION_EVAL);
     ChoiceBlock *b = block_open(task, exam->engine->run.config, exam->tokenizer, error);
     bool ok = agree(exam->engine->run.mesh.world, b != NULL, error) && run_blocks(b, exam, r, error);
     block_close(b);

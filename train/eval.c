@@ -139,7 +139,7 @@ static int why_not(const Eval *v, Error *error) {
 /* Rank 0 reads what is asked; the others are told where the shards are. */
 static bool prepare(Eval *v, int *code, Error *error) {
     Comm *world = v->session.world;
-    watchdog_section("prepare", 1e9); /* however much text there is */
+    watchdog_section(SECTION_PREPARE);
     bool ok = true, texts = false;
     int64_t failed = EXIT_INPUT;
     signals_open(); /* from here on something may be half made, and must be removed */
@@ -155,7 +155,7 @@ static bool prepare(Eval *v, int *code, Error *error) {
     if (!agree(world, ok, error)) return false;
     for (int i = 0; i < v->tasks; i++)
         world->ops->host_broadcast(world, v->task[i].path, (int64_t)sizeof v->task[i].path, 0);
-    watchdog_section("start", 600);
+    watchdog_section(SECTION_START);
     return true;
 }
 

@@ -75,7 +75,7 @@ bool evaluate_shard(Evaluation *v, Engine *e, const char *shard, const Tokenizer
     *v = (Evaluation){0};
     s.shard = tokens_open(shard, error);
     bool ok = agree(e->run.mesh.world, s.shard && evaluation_fits(s.shard, s.config, tokenizer, error), error);
-    watchdog_section("eval", 600);
+    watchdog_section(SECTION_EVAL);
     ok = ok && evaluate(v, e, &s, limit, error);
     if (s.shard) tokens_close(s.shard);
     free(s.text);

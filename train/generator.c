@@ -302,7 +302,7 @@ bool generate(Engine *e, const Prompt *prompt, int64_t count, const SampleRule *
                                .cache_bytes = e->run.cache.used};
     if (!check_prompts(&g, error)) return false;
     generator_open(&g);
-    watchdog_section("generate", 600);
+    watchdog_section(SECTION_GENERATE);
     run_all(&g);
     generator_close(&g);
     return true;

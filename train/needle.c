@@ -122,7 +122,7 @@ bool needle_check(const Task *task, const Config *c, const Tokenizer *t, Error *
 bool needle_run(const Task *task, const Exam *exam, TaskResult *r, Error *error) {
     double begin = clock_seconds();
     Needles s = {.task = task, .exam = exam, .config = exam->engine->run.config};
-    watchdog_section("eval", 600);
+    watchdog_section(SECTION_EVAL);
     bool ok = agree(exam->engine->run.mesh.world, open_hay(&s, exam->tokenizer, error), error);
     ok = ok && run_lengths(&s, r, error);
     haystack_close(&s.hay);

@@ -56,7 +56,7 @@ static bool configure(Config *c, Tokenizer **tokenizer, const CommandLine *line,
 
 static int prepare(const Config *c, const Tokenizer *tokenizer, const CommandLine *line, Comm *world, Error *error) {
     watchdog_open(world, c->watchdog_seconds);
-    watchdog_section("prepare", 1e9); /* ranks wait for the last of them, however much text there is */
+    watchdog_section(SECTION_PREPARE);
     return (line->dry_run ? survey_sets : prepare_sets)(c, tokenizer, world, error);
 }
 

@@ -172,9 +172,9 @@ bool session_load(Session *s, const ModelPath *m, Progress *progress, Error *err
     *progress = (Progress){0};
     bool (*load)(const char *, Params *, Run *, Progress *, Error *) =
         m->verified ? checkpoint_load_verified : checkpoint_load;
-    watchdog_section("load", 1e9); /* ranks wait for the one that reads most, however slow its disk */
+    watchdog_section(SECTION_LOAD);
     bool ok = m->kind == MODEL_HF ? agree(s->world, load_folder(s, m->path, error), error)
                                   : load(m->path, &s->engine.model.params, &s->engine.run, progress, error);
-    watchdog_section("start", 600);
+    watchdog_section(SECTION_START);
     return ok;
 }

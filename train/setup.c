@@ -41,10 +41,10 @@ static int set_index(const Config *c, const char *name) {
 bool setup_data(Data *d, const Config *c, Comm *world, Error *error) {
     const char *files[CONFIG_MAX_LIST];
     int n = 0;
-    watchdog_section("prepare", 1e9); /* ranks wait for the last of them, however much text there is */
+    watchdog_section(SECTION_PREPARE);
     if (!c->synthetic_data && !prepare_all(d, c, world, error)) return false;
     for (; n < c->mix.count && !c->synthetic_data; n++) files[n] = d->sets[set_index(c, c->mix.name[n])].train;
-    watchdog_section("start", 600);
+    watchdog_section(SECTION_START);
     d->loader = loader_open(c, files, n, c->vocab_size, error);
     return agree(world, d->loader != NULL, error);
 }

@@ -29,11 +29,11 @@ bool tasks_open(Tasks *t, const Config *c, const Data *data, Comm *world, Error 
     *t = (Tasks){.task = must_alloc(c->n_data + c->n_eval, sizeof *t->task)};
     add_held_out(t, c, data);
     for (int i = 0; i < c->n_eval; i++) task_of_set(&t->task[t->count++], c, &c->eval[i]);
-    watchdog_section("prepare", 1e9); /* the others wait for rank 0, however much text there is */
+    watchdog_section(SECTION_PREPARE); /* the others wait for rank 0, however much text there is */
     bool ok = agree(world, world->rank > 0 || prepare(t, c, data->tokenizer, error), error);
     for (int i = 0; ok && i < t->count; i++)
         world->ops->host_broadcast(world, t->task[i].path, (int64_t)sizeof t->task[i].path, 0);
-    watchdog_section("start", 600);
+    watchdog_section(SECTION_START);
     return ok;
 }
 

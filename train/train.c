@@ -196,7 +196,7 @@ static bool poll_save(Trainer *t, bool wait, Error *error) {
 static bool save(Trainer *t, Error *error) {
     Error why = {0};
     if (!t->checkpoints || !poll_save(t, true, error)) return !t->checkpoints;
-    watchdog_section("save", 300);
+    watchdog_section(SECTION_SAVE);
     if (checkpoint_save_start(t->checkpoints, &t->progress, t->config_text, &why)) return true;
     log_note(t->log, "not saved", "%s; training goes on", why.text);
     if (++t->failed_saves < FAILED_SAVES_MOST) return true;
@@ -296,7 +296,7 @@ int train_loop(Trainer *t, Error *error) {
     t->first_step = t->progress.step;
     int code = take_steps(t, error);
     if (code == EXIT_DONE) return code;
-    watchdog_section("save", 300);
+    watchdog_section(SECTION_SAVE);
     if (!poll_save(t, true, &of_save)) log_note(t->log, "not saved", "%s", of_save.text);
     return code;
 }

@@ -69,8 +69,8 @@ static bool load_weights(Trainer *t, int *code, Error *error) {
         params_init_random(&t->session.engine.model.params, &t->session.engine.run);
         return true;
     }
-    Progress of_source;            /* another run's: this one starts at its own first step, with moments of its own */
-    watchdog_section("load", 1e9); /* rank 0 may read whole checkpoints to find it */
+    Progress of_source; /* another run's: this one starts at its own first step, with moments of its own */
+    watchdog_section(SECTION_LOAD); /* rank 0 may read whole checkpoints to find it */
     bool ok = session_find(&t->session, t->config.init_from, model, code, error) &&
               session_load(&t->session, model, &of_source, error);
     if (ok) params_zero_moments(&t->session.engine.model.params, &t->session.engine.run);
@@ -131,7 +131,7 @@ static bool open_log(Trainer *t, Error *error) {
 
 static bool open_weights(Trainer *t, const CommandLine *line, int *code, Error *error) {
     Session *s = &t->session;
-    watchdog_section("load", 1e9); /* rank 0 reads whole checkpoints to find the one to resume from */
+    watchdog_section(SECTION_LOAD); /* rank 0 reads whole checkpoints to find the one to resume from */
     if (!open_folder(t, line->fresh, code, error) || !setup_data(&t->data, &t->config, s->world, error) ||
         !tasks_open(&t->tasks, &t->config, &t->data, s->world, error))
         return false;
@@ -139,7 +139,7 @@ static bool open_weights(Trainer *t, const CommandLine *line, int *code, Error *
     t->config_text = config_dump(&t->config, false);
     if (!load_weights(t, code, error)) return false;
     t->progress.seed = (uint64_t)t->config.seed;
-    watchdog_section("load", 1e9); /* rank 0 reads what a checkpoint holds beside tensors */
+    watchdog_section(SECTION_LOAD); /* rank 0 reads what a checkpoint holds beside tensors */
     if (s->engine.use.optimizer) {
         t->checkpoints = checkpoint_open(t->folder.checkpoints, &s->engine.model.params, &s->engine.run, error);
         if (!t->checkpoints || !agree(s->world, disk_fits(t, error) && read_companions(t, error), error))
@@ -148,7 +148,7 @@ static bool open_weights(Trainer *t, const CommandLine *line, int *code, Error *
     }
     *code = EXIT_IO;
     bool ok = agree(s->world, open_log(t, error), error);
-    watchdog_section("start", 600);
+    watchdog_section(SECTION_START);
     return ok;
 }
 
