@@ -254,7 +254,8 @@ static void journal_map(int64_t id, Comm *world) {
     char path[64];
     snprintf(path, sizeof path, "/dev/shm/dsv2-journal.%llx", (unsigned long long)id);
     int file = open(path, O_CREAT | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0600);
-    check(file >= 0 && ftruncate(file, journal_bytes()) == 0, "cannot make %s: %s", path, strerror(errno));
+    int failed = file < 0 ? errno : posix_fallocate(file, 0, journal_bytes()); /* a full one kills who writes later */
+    if (failed) stop_job(EXIT_IO, "%s: cannot make the watchdog's journal: %s", path, strerror(failed));
     void *map = mmap(NULL, (size_t)journal_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     check(map != MAP_FAILED, "cannot map %s: %s", path, strerror(errno));
     close(file);

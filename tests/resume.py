@@ -330,6 +330,47 @@ def full_disk(config):
     rows.row(done.returncode == 0 and os.path.isdir(step_folder(cwd, 6)), "full disk: room again", said(done))
 
 
+def broken_save(config):
+    """A call fails while a checkpoint is saved: that one is not there, which is said, and the next one is."""
+    words, folder = ["train", config, "steps=6", "save_steps=3"], "run/checkpoints/"
+    made = rows.new_folder("broken-save")
+    dsv2(["prepare"] + words[1:], 1, made)
+    saving = folder + ".tmp-00000003"
+    for i, (call, path) in enumerate([("mkdir", saving), ("openat", saving + "/rank-00000.h5"), ("openat", saving + "/MANIFEST"),
+                                      ("rename", saving), ("rename", folder + "LATEST.tmp")]):
+        name, says = (("EIO", "Input/output error"), ("ENOSPC", "No space left"))[i % 2]
+        cwd = os.path.join(rows.folder, "broken-%d" % i)
+        shutil.copytree(made, cwd)
+        bad = ["strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-P", path, "-e", "trace=" + call, "-e",
+               "inject=%s:error=%s:when=1" % (call, name)]
+        done = subprocess.run(bad + command(words), cwd=cwd, env=ENV, stdin=subprocess.DEVNULL, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+        left, what = sorted(os.listdir(checkpoints(cwd))), "%s of %s: %s" % (call, os.path.basename(path), name)
+        first = ["step-00000003"] if "LATEST" in path else []  # whole, and found without LATEST
+        rows.row(done.returncode == 0 and left == ["LATEST", *first, "step-00000006"] and
+                 re.search("not saved .*%s.*training goes on" % says, done.stdout), what, "%s; %s" % (said(done), left))
+        whole = [dsv2(["verify", step_folder(cwd, step)], 1, cwd).returncode for step in ([3] if first else []) + [6]]
+        rows.row(not any(whole), what + ": what is there is whole")
+
+
+def broken_at_the_start(config):
+    """ftruncate gives token shards their size; without it there is no set, and the same command makes it."""
+    for name, says in ("EIO", "Input/output error"), ("ENOSPC", "No space left"):
+        cwd = rows.new_folder("ftruncate-" + name)
+        words = ["train", config, "steps=4"]
+        bad = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=ftruncate", "-e", "inject=ftruncate:error=" + name]
+        done = subprocess.run(bad + command(words), cwd=cwd, env=ENV, stdin=subprocess.DEVNULL, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+        rows.row(done.returncode == EXIT_IO and says in done.stderr and not os.path.exists(checkpoints(cwd)),
+                 "ftruncate of a shard: %s" % name, said(done))
+        done = dsv2(words, 1, cwd)
+        rows.row(done.returncode == 0, "ftruncate of a shard: %s, then the same command" % name, said(done))
+    full = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fallocate", "-e", "inject=fallocate:error=ENOSPC:when=1"]
+    done = subprocess.run(full + command(words), cwd=cwd, env=ENV, stdin=subprocess.DEVNULL, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+    rows.row(done.returncode == EXIT_IO and "journal: No space left" in done.stderr, "/dev/shm is full", said(done))
+
+
 def full_at_the_start(config):
     """config.yaml cannot be written: the disk is the reason, and nothing half-made stays."""
     cwd = rows.new_folder("full-at-the-start")
@@ -425,6 +466,8 @@ def main():
     numeric(config)
     skipped_in_a_row(config)
     full_disk(config)
+    broken_save(config)
+    broken_at_the_start(config)
     full_at_the_start(config)
     says_what_goes_on(config)
     stopped_in_evaluation(config)
