@@ -418,6 +418,31 @@ def stopped_in_evaluation(config):
     rows.row(os.path.isdir(step_folder(cwd, steps)), "SIGUSR1 in an evaluation: saved")
 
 
+def different_views(config):
+    """Ranks that do not see the same folder: rank 0 chooses, and nobody starts from something else."""
+    words = ["train", config, "layout.ep=2", "save_steps=4", "save_total_limit=100", "lr_scheduler_type=constant"]
+    one, other = rows.new_folder("view-one"), rows.new_folder("view-other")
+    dsv2(words + ["steps=8"], 2, one)
+    dsv2(words + ["steps=4", "learning_rate=2e-3"], 2, other)
+    stay = '[[ $OMPI_COMM_WORLD_RANK == 0 ]] || cd "$1"; shift; exec "$@"'
+    for i, (what, mine, theirs, code, says) in enumerate([
+            ("rank 1 sees a later one", (one, [4]), (one, [4, 8]), EXIT_IO, "rank 1: run/checkpoints/.tmp-00000008"),
+            ("rank 1 lacks the newest", (one, [4, 8]), (one, [4]), EXIT_INPUT, "rank 1: run/checkpoints/step-00000008"),
+            ("rank 1 sees another run's", (one, [4]), (other, [4]), EXIT_INPUT,
+             "rank 1: run/checkpoints/step-00000004: is another checkpoint here than on rank 0")]):
+        views = [begin_at("view-%d-%d" % (i, r), *view, keep_log=False) for r, view in enumerate((mine, theirs))]
+        for view in views:
+            shutil.copytree(os.path.join(one, "run/data"), os.path.join(view, "run/data"))
+        done = subprocess.run(["mpirun", "--oversubscribe", "--bind-to", "none", "-n", "2", "bash", "-c", stay, "_", views[1]] +
+                              command(words + ["steps=9"]), cwd=views[0], stdin=subprocess.DEVNULL, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120,
+                              env={**ENV, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"})
+        steps = [x["step"] for x in log_of(os.path.join(views[0], "run"))]
+        told = next((line for line in done.stdout.splitlines() + done.stderr.splitlines() if says in line), "")
+        rows.row(done.returncode == code and told and steps == ([5, 6, 7, 8, 9] if code == EXIT_IO else []), what,
+                 "exit %d, steps %s: %s" % (done.returncode, steps, told[:90]))
+
+
 def skipped_in_a_row(config):
     """The count of passed-over steps survives a stop: 3 are allowed in all, not 3 after each start."""
     cwd = rows.new_folder("skipped-in-a-row")
@@ -466,6 +491,7 @@ def main():
     numeric(config)
     skipped_in_a_row(config)
     full_disk(config)
+    different_views(config)
     broken_save(config)
     broken_at_the_start(config)
     full_at_the_start(config)

@@ -151,11 +151,20 @@ static bool read_progress(const Manifest *m, const char *path, Progress *progres
     return ok;
 }
 
+/* Machines may have different files under one name, and parts of two runs are none. */
+static bool same_everywhere(const Manifest *m, const char *path, Comm *world, Error *error) {
+    uint64_t first = m->own_hash;
+    world->ops->host_broadcast(world, &first, sizeof first, 0);
+    return first == m->own_hash ||
+           fail(error, "%s: is another checkpoint here than on rank 0; all ranks must see the same files", path);
+}
+
 static bool load(const char *path, bool verified, Params *params, Run *run, Progress *progress, Error *error) {
     Comm *world = run->mesh.world;
     Manifest m = {0};
     bool ok =
         agree(world, manifest_read(&m, path, error), error) &&
+        agree(world, same_everywhere(&m, path, world, error), error) &&
         (verified || agree(world, verify_share(&m, path, world, error), error)) &&
         agree(world, same_count(&m, path, params, run, error), error) &&
         agree(world, read_progress(&m, path, progress, error) && read_params(&m, path, params, run, error), error);

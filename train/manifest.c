@@ -186,9 +186,11 @@ bool manifest_read(Manifest *m, const char *checkpoint, Error *error) {
     disk_path(file, "%s/" MANIFEST_NAME, checkpoint);
     char *text = disk_read_file(file, MOST_MANIFEST, &bytes, error);
     if (!text) return false;
-    if (check_end(text, bytes, file, error)) return manifest_parse(m, text, file, error);
-    free(text);
-    return false;
+    uint64_t hash = hash_bytes(text, bytes);
+    if (!check_end(text, bytes, file, error)) return free(text), false;
+    bool ok = manifest_parse(m, text, file, error);
+    if (ok) m->own_hash = hash;
+    return ok;
 }
 
 void manifest_free(Manifest *m) {

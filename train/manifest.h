@@ -36,7 +36,7 @@ typedef struct {
 typedef struct {
     int64_t step;
     int ranks, ep;
-    uint64_t config_hash;
+    uint64_t config_hash, own_hash; /* own: of the whole text, where it was read */
     ManifestFile *file;
     ManifestDataset *dataset; /* by rising path */
     int files, datasets;
