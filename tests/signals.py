@@ -8,7 +8,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools"))
-from runs import ENV, ROOT, Rows, command, signalled  # noqa: E402
+from runs import ENV, ROOT, Rows, command, log_of, signalled  # noqa: E402
 
 FIXTURE = os.path.join(ROOT, "tests/fixtures/tiny-lite")
 SAMPLE = os.path.join(ROOT, "data/sample/genesis.txt")
@@ -108,6 +108,27 @@ def half_made():
                  "SIGTERM while %s writes" % words[0], "exit %d, left: %s" % (code, left))
 
 
+def hashing():
+    """train hashes the checkpoint that it resumes from: there is nothing new to save."""
+    cwd, words = rows.new_folder("hashing"), ["train", rows.config(), "save_steps=4", "lr_scheduler_type=constant"]
+    subprocess.run(command(words + ["steps=4"]), cwd=cwd, env=ENV, stdin=subprocess.DEVNULL, capture_output=True)
+    file = os.path.join(cwd, "run/checkpoints/step-00000004/rank-00000.h5")
+    slow = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", file, "-P", os.path.relpath(file, cwd), "-e", "trace=pread64",
+            "-e", "inject=pread64:delay_enter=500000:when=1"]
+    job = subprocess.Popen(slow + command(words + ["steps=8"]), cwd=cwd, env=ENV, stdin=subprocess.DEVNULL,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    pid = None
+    while job.poll() is None and not (pid and file in open_files(pid)):
+        with open("/proc/%d/task/%d/children" % (job.pid, job.pid)) as f:
+            pid = next(iter([int(word) for word in f.read().split()]), None)
+    if pid:
+        os.kill(pid, signal.SIGTERM)
+    says = job.communicate(timeout=60)[1]
+    rows.row(job.returncode == EXIT_RETRY and "stopped by SIGTERM" in says and
+             len(log_of(os.path.join(cwd, "run"))) == 4, "SIGTERM while train hashes a checkpoint",
+             "exit %d: %s" % (job.returncode, says.strip()[-60:]))
+
+
 def in_the_middle():
     """train-tokenizer reads for long; tokenize waits for its input, and what it gives out are whole lines."""
     text, out = os.path.join(rows.folder, "long.txt"), os.path.join(rows.folder, "tokenizer")
@@ -119,6 +140,7 @@ def in_the_middle():
     stopped(job, signal.SIGTERM, "SIGTERM while train-tokenizer reads")
     rows.row(not [name for name in os.listdir(rows.folder) if name.startswith("tokenizer")], "train-tokenizer: nothing is left")
     os.remove(text)
+    hashing()
     job = start(["tokenize", "bytes"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     job.stdin.write('{"text": "a"}\n' * 9)
     job.stdin.flush()

@@ -132,7 +132,9 @@ static bool open_log(Trainer *t, Error *error) {
 static bool open_weights(Trainer *t, const CommandLine *line, int *code, Error *error) {
     Session *s = &t->session;
     watchdog_section(SECTION_LOAD); /* rank 0 reads whole checkpoints to find the one to resume from */
-    if (!open_folder(t, line->fresh, code, error) || !setup_data(&t->data, &t->config, s->world, error) ||
+    if (!open_folder(t, line->fresh, code, error)) return false;
+    signals_open(); /* from here on something may be half made */
+    if (!setup_data(&t->data, &t->config, s->world, error) ||
         !tasks_open(&t->tasks, &t->config, &t->data, s->world, error))
         return false;
     count_steps(t);
@@ -155,7 +157,6 @@ static bool open_weights(Trainer *t, const CommandLine *line, int *code, Error *
 bool trainer_open(Trainer *t, const CommandLine *line, int *code, Error *error) {
     *t = (Trainer){.folder = {.lock = -1}, .fresh = line->fresh};
     *code = EXIT_USAGE;
-    signals_open(); /* first: until then USR1 would kill */
     if (!session_join(&t->session, load_config(t, line, error), code, error) ||
         !session_open(&t->session, &t->config, engine_use_training(&t->config), error))
         return false;
