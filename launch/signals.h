@@ -1,10 +1,11 @@
 /* signals.h - a wish to stop (SIGUSR1, SIGTERM, SIGINT, SIGHUP) ends every command with EXIT_RETRY.
  *
- * From signals_begin on it does so at once. What must be kept or removed first calls signals_open before it begins:
- * from then on a wish is a flag that its loops read. The same signal again, more than a second later, ends the process at once with EXIT_RETRY. What comes sooner is the
- * same wish: a terminal, `timeout` or a scheduler signals a whole group, and the parent there passes it on as well. Nor
- * does another signal of the four end it, however late: a scheduler sends TERM after its script's USR1. SIGHUP stays
- * ignored where nohup made it so; a pipe that is closed is no reason to die. */
+ * From signals_begin on it does so at once. What has something to keep or to remove first calls signals_open before that
+ * begins: from then on a wish is a flag that its loops read. The same signal again, more than a second later, ends the
+ * process at once with EXIT_RETRY. What comes sooner is the same wish: a terminal, `timeout` or a scheduler signals a
+ * whole group, and the parent there passes it on as well. Nor does another signal of the four end it, however late: a
+ * scheduler sends TERM after its script's USR1. SIGHUP stays ignored where nohup made it so; a pipe that is closed is no
+ * reason to die. */
 #pragma once
 #include "kernels/base.h"
 
