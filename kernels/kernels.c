@@ -35,6 +35,13 @@ static const Backend *find_backend(const char *name) {
     return NULL;
 }
 
+/* Kernels cut sums by the number of threads and count on each of them: no fewer may come, whatever OMP_DYNAMIC and
+ * OMP_THREAD_LIMIT say. */
+static int whole_team(void) {
+    omp_set_dynamic(0);
+    return (int)min_i64(omp_get_max_threads(), omp_get_thread_limit());
+}
+
 Device *device_open(const char *backend, const char *plan_for) {
     const Backend *found = find_backend(backend);
     const Backend *sized = plan_for ? find_backend(plan_for) : found; /* whose workspace to count */
@@ -43,7 +50,7 @@ Device *device_open(const char *backend, const char *plan_for) {
     device->ops = found->ops;
     device->kernels = found->kernels;
     device->backend = found->name;
-    device->threads = omp_get_max_threads();
+    device->threads = whole_team();
     device->workspace_bytes = sized->workspace_bytes ? sized->workspace_bytes(device->threads) : 0;
     if (found->open) found->open(device);
     return device;

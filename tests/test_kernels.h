@@ -50,4 +50,5 @@ void test_adamw_golden(void);
 void test_rope_golden(void);
 void test_cross_entropy_stable(void);
 void test_sums_do_not_depend_on_threads(void);
+void test_teams_are_whole(void);
 void test_devices(void);

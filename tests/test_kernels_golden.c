@@ -410,6 +410,21 @@ void test_sums_do_not_depend_on_threads(void) {
     }
 }
 
+/* Kernels count on it: a thread that is not there leaves its part of a sum unwritten. */
+void test_teams_are_whole(void) {
+    int before = omp_get_max_threads(), team = 0;
+    omp_set_dynamic(1); /* OpenMP may give fewer threads than asked for */
+    omp_set_num_threads(3 * omp_get_num_procs());
+    Device *device = device_open("cpu", NULL);
+#pragma omp parallel num_threads(device->threads)
+#pragma omp single
+    team = omp_get_num_threads();
+    expect(team == device->threads, "%d of %d threads", team, device->threads);
+    device_close(device);
+    omp_set_dynamic(0);
+    omp_set_num_threads(before);
+}
+
 /* Whether a child that reads this byte dies of it. */
 static bool faults(const char *byte) {
     pid_t child = fork();

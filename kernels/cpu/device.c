@@ -45,8 +45,7 @@ const DeviceOps cpu_device_ops = {.reserve = host_reserve,
 
 CpuThread *cpu_thread(Device *device) {
     CpuState *state = device->own;
-    int id = omp_get_thread_num();
-    check(id < device->threads, "thread %d of %d", id, device->threads);
+    check(omp_get_num_threads() == device->threads, "%d of %d threads", omp_get_num_threads(), device->threads);
     omp_set_num_threads(1);
-    return &state->thread[id];
+    return &state->thread[omp_get_thread_num()];
 }
