@@ -347,9 +347,10 @@ void shape_drop_tokens(const Device *device, Tensor kept, Tensor expert, Tensor 
     DEMAND(budget >= 0);
 }
 
-void shape_read_experts(const Device *device, Tensor expert, int64_t n_experts) {
+void shape_read_experts(const Device *device, Tensor expert, int64_t n_experts, RouterRule rule) {
     LIKE(expert, expert, IDS);
     DEMAND(n_experts > 0);
+    demand_router_rule(AT, rule, n_experts, tensor_cols(expert));
 }
 
 /* -- embedding and loss -- */

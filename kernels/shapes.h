@@ -67,7 +67,7 @@ void shape_router_backward(const Device *, Tensor dlogits, Tensor dweight, Tenso
 void shape_balance_forward(const Device *, Tensor loss, Tensor slope, Tensor score, Tensor expert, BalanceRule rule);
 void shape_drop_tokens(const Device *, Tensor kept, Tensor expert, Tensor score, Tensor protect, int groups,
                        int64_t budget);
-void shape_read_experts(const Device *, Tensor expert, int64_t n_experts);
+void shape_read_experts(const Device *, Tensor expert, int64_t n_experts, RouterRule rule);
 
 void shape_embedding_forward(const Device *, Tensor y, Tensor w, Tensor ids);
 void shape_embedding_backward(const Device *, Tensor dw, Tensor dy, Tensor ids);

@@ -124,7 +124,7 @@ static void agree_rounds(Route *r, Run *run, int ep) {
     r->rounds = (int)rounds;
 }
 
-void exchange_plan(Route *r, const ExchangeShape *s, Tensor expert, Run *run) {
+void exchange_plan(Route *r, const ExchangeShape *s, Tensor expert, RouterRule rule, Run *run) {
     int ep = mesh_size(&run->mesh, AXIS_EP);
     *r = (Route){.shape = s, .tokens = tensor_rows(expert)};
     check(r->tokens <= s->tokens, "%lld tokens in a micro-batch, %lld planned", (long long)r->tokens,
@@ -136,7 +136,7 @@ void exchange_plan(Route *r, const ExchangeShape *s, Tensor expert, Run *run) {
     r->recv_ids = host(run, s->worst_vectors * s->top_k, sizeof *r->recv_ids);
     r->send_round = host(run, ep * s->max_rounds, sizeof *r->send_round);
     r->recv_round = host(run, ep * s->max_rounds, sizeof *r->recv_round);
-    run->k->read_experts(run->device, r->ids, expert, s->experts);
+    run->k->read_experts(run->device, r->ids, expert, s->experts, rule);
     if (ep == 1)
         list_all(r);
     else

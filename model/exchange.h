@@ -57,7 +57,7 @@ ExchangeShape exchange_shape(const Config *, int64_t tokens, int ep);
 
 /* Reads the experts (N, K) on the host - the one host read of forward and backward -, agrees with
  * the other ranks of the axis on who sends what in which round. Collective over AXIS_EP. */
-void exchange_plan(Route *, const ExchangeShape *, Tensor expert, Run *);
+void exchange_plan(Route *, const ExchangeShape *, Tensor expert, RouterRule, Run *);
 /* The host part of the tables that outlives the lists of exchange_plan: take it before them. */
 void round_open(Round *, const ExchangeShape *, Run *);
 /* Builds the tables of one round in `tables`. */

@@ -129,7 +129,7 @@ void moe_forward(Tensor y, const Moe *m, MoeActs *a, Tensor x, const Batch *b, R
     router_forward(&m->router, &a->router, x, b, run);
     round_open(&a->experts.round, &m->shape, run); /* outlives the lists of the plan */
     int64_t mark = arena_mark(&run->host);
-    exchange_plan(&route, &m->shape, a->router.kept, run);
+    exchange_plan(&route, &m->shape, a->router.kept, m->router.rule, run);
     a->rounds = route.rounds;
     count_routing(m, &route, run);
     round_build(&a->experts.round, &route, 0, &run->acts, run);
@@ -201,7 +201,7 @@ static void later_rounds_backward(Tensor dx, Tensor dweight, const Moe *m, MoeAc
     if (a->rounds == 1) return;
     Route route;
     int64_t host_mark = arena_mark(&run->host);
-    exchange_plan(&route, &m->shape, a->router.kept, run);
+    exchange_plan(&route, &m->shape, a->router.kept, m->router.rule, run);
     for (int r = 1; r < route.rounds; r++) {
         int64_t mark = arena_mark(&run->scratch), round_mark = arena_mark(&run->host);
         ExpertActs later = {0};

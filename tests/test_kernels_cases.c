@@ -267,7 +267,7 @@ static void drop_tokens(Trial *t, const int64_t *d) {
 static void read_experts(Trial *t, const int64_t *d) {
     Tensor expert = trial_ids(t, d[0], d[2], -1, d[1]);
     int32_t *ids = must_alloc(d[0] * d[2], sizeof *ids);
-    t->k->read_experts(t->device, ids, expert, d[1]);
+    t->k->read_experts(t->device, ids, expert, d[1], (RouterRule){.n_group = 1, .topk_group = 1});
     double *values = must_alloc(d[0] * d[2], sizeof *values);
     for (int64_t i = 0; i < d[0] * d[2]; i++) values[i] = ids[i];
     trial_watch(t, trial_place(t, I32, d[0], d[2], values));

@@ -26,6 +26,7 @@ static const Case cases[] = {
      true},
     {2, 1, 4, {"micro_batch_size=1", "balance.token_dropping=true"}, true},
     {2, 2, 4, {"micro_batch_size=2"}, true},
+    {2, 2, 4, {"micro_batch_size=2", "model.n_group=2", "model.topk_group=1"}, true}, /* a token goes to one rank */
     {2, 2, 8, {"micro_batch_size=2", "dtype=bf16"}, true},
     {2, 2, 3, {"micro_batch_size=1", "layout.expert_capacity_factor=0.05", "recompute=block"}, false},
     {4, 4, 8, {"micro_batch_size=2", "recompute=block", "balance.token_dropping=true"}, true},

@@ -128,6 +128,6 @@ void cpu_router_backward(Device *device, Tensor dlogits, Tensor dweight, Tensor 
     }
 }
 
-void cpu_read_experts(Device *device, int32_t *ids, Tensor expert, int64_t n_experts) {
-    ref_read_experts(device, ids, expert, n_experts);
+void cpu_read_experts(Device *device, int32_t *ids, Tensor expert, int64_t n_experts, RouterRule rule) {
+    ref_read_experts(device, ids, expert, n_experts, rule);
 }

@@ -227,10 +227,15 @@ void plan_drop_tokens(Device *device, Tensor kept, Tensor expert, Tensor score, 
     COUNT(0, kept, expert, score, protect);
 }
 
-/* The one answer a plan makes up: routing as even as it can be. */
-void plan_read_experts(Device *device, int32_t *ids, Tensor expert, int64_t n_experts) {
-    shape_read_experts(device, expert, n_experts);
-    for (int64_t i = 0; i < tensor_count(expert); i++) ids[i] = (int32_t)(i % n_experts);
+/* The one answer a plan makes up: routing as even as it can be. Tokens begin at the groups in turn, and each takes the
+ * next experts of the topk_group groups that follow. */
+void plan_read_experts(Device *device, int32_t *ids, Tensor expert, int64_t n_experts, RouterRule rule) {
+    shape_read_experts(device, expert, n_experts, rule);
+    int64_t top_k = tensor_cols(expert), width = n_experts / rule.n_group, reach = rule.topk_group * width;
+    for (int64_t t = 0; t < tensor_rows(expert); t++) {
+        int64_t first = t % rule.n_group * width, next = t / rule.n_group * top_k;
+        for (int64_t k = 0; k < top_k; k++) *ids++ = (int32_t)((first + (next + k) % reach) % n_experts);
+    }
     COUNT(0, expert);
 }
 

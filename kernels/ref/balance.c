@@ -120,8 +120,8 @@ void ref_drop_tokens(Device *device, Tensor kept, Tensor expert, Tensor score, T
             pair_dropped(&drop, pair, width, budget) ? -1 : (double)pair_expert(&drop, pair));
 }
 
-void ref_read_experts(Device *device, int32_t *ids, Tensor expert, int64_t n_experts) {
-    shape_read_experts(device, expert, n_experts);
+void ref_read_experts(Device *device, int32_t *ids, Tensor expert, int64_t n_experts, RouterRule rule) {
+    shape_read_experts(device, expert, n_experts, rule);
     for (int64_t i = 0; i < tensor_rows(expert); i++)
         for (int64_t k = 0; k < tensor_cols(expert); k++) {
             int64_t e = id_at(expert, i, k);
