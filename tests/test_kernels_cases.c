@@ -47,6 +47,7 @@ static void dot(Trial *t, const int64_t *d) {
     Tensor a = in(t, d[0], d[1]), b = in(t, d[0], d[1]), c = in_stat(t, d[0], d[1]);
     t->k->dot(t->device, sum_f64(t, 1), a, b);
     t->k->dot(t->device, sum_f64(t, 1), a, c);
+    t->k->dot(t->device, sum_f64(t, 1), a, trial_random(t, F64, d[0], d[1]));
 }
 static void sum_squares(Trial *t, const int64_t *d) {
     Tensor a = in(t, d[0], d[1]), b = in_stat(t, d[0], d[1]);
@@ -144,23 +145,22 @@ static void rope_table(Trial *t, const int64_t *d) {
     t->k->rope_table(t->device, out_stat(t, POSITIONS, d[2]), frequency, 1.2);
 }
 static void rope(Trial *t, const int64_t *d) {
-    Tensor table = trial_poisoned(t, t->stat, POSITIONS, d[2]), position = trial_ids(t, VECTOR, d[0], 0, POSITIONS);
-    t->k->rope_table(t->device, table, frequency, 1.2);
+    Tensor table = in_stat(t, POSITIONS, d[2]), position = trial_ids(t, VECTOR, d[0], 0, POSITIONS);
     t->k->rope(t->device, both(t, d[0] * d[1], d[2]), table, position, (int)d[1], false);
     t->k->rope(t->device, both(t, d[0] * d[1], d[2]), table, position, (int)d[1], true);
     Tensor whole = both(t, d[0] * d[1], d[2] + 5); /* as q_pe lies within q */
     t->k->rope(t->device, tensor_cols_view(whole, 5, d[2]), table, position, (int)d[1], false);
 }
 
-/* -- d = {N, cached keys, heads, nope, rope, value, document length; 0: one, -1: two keys or none} -- */
+/* -- d = {N, cached keys, heads, nope, rope, value, document length; 0: one, -1: two keys or none, -2: none} -- */
 
 static Tensor ranges(Trial *t, const int64_t *d) {
     double *range = must_alloc(2 * d[0], sizeof *range);
     for (int64_t i = 0; i < d[0]; i++) {
         int64_t place = d[1] + i, length = d[6];
-        int64_t narrow = i % 3 == 1 ? place : max_i64(place - 1, 0);
+        int64_t narrow = i % 3 == 1 || length == -2 ? place : max_i64(place - 1, 0);
         range[2 * i] = (double)(length > 0 ? place / length * length : length < 0 ? narrow : 0);
-        range[2 * i + 1] = (double)(length < 0 && i % 3 == 1 ? place : place + 1);
+        range[2 * i + 1] = (double)(length == -2 || (length < 0 && i % 3 == 1) ? place : place + 1);
     }
     Tensor made = trial_place(t, I32, d[0], 2, range);
     free(range);
@@ -292,6 +292,8 @@ static void cross_entropy(Trial *t, const int64_t *d) {
     t->k->cross_entropy(t->device, out_stat(t, VECTOR, d[0]), out(t, d[0], d[1]), logits, label, weight);
     t->k->cross_entropy(t->device, out_stat(t, VECTOR, d[0]), (Tensor){0}, logits, label, weight);
     t->k->cross_entropy(t->device, out_stat(t, VECTOR, d[0]), place, place, label, weight);
+    Tensor exact = trial_watch(t, trial_poisoned(t, F64, d[0], d[1]));
+    t->k->cross_entropy(t->device, out_stat(t, VECTOR, d[0]), exact, logits, label, weight);
 }
 
 /* -- d = {rows, cols, master is w} -- */
@@ -315,22 +317,28 @@ const KernelCase kernel_cases[] = {
     ROW(fill, 5, 7),
     ROW(fill, 0, 3),
     ROW(fill, 300, 33),
+    ROW(fill, 3, 2051),
     ROW(convert, 3, 5),
     ROW(convert, 0, 4),
     ROW(convert, 257, 67),
+    ROW(convert, 3, 2051),
     ROW(add, 3, 5),
     ROW(add, 0, 4),
     ROW(add, 257, 67),
+    ROW(add, 3, 2051),
     ROW(scale, 3, 5),
     ROW(scale, 0, 4),
     ROW(scale, 257, 67),
+    ROW(scale, 3, 2051),
     ROW(random_normal, 3, 5),
     ROW(random_normal, 0, 5),
     ROW(random_normal, 65, 131),
+    ROW(random_normal, 3, 2051),
     ROW(dot, 1, 1),
     ROW(dot, 0, 3),
     ROW(dot, 7, 13),
     ROW(dot, 130, 257),
+    ROW(dot, 3, 2051),
     ROW(sum_squares, 1, 1),
     ROW(sum_squares, 0, 3),
     ROW(sum_squares, 7, 13),
@@ -341,6 +349,8 @@ const KernelCase kernel_cases[] = {
     ROW(linear_forward, 33, 7, 65),
     ROW(linear_forward, 257, 96, 130),
     ROW(linear_forward, 70, 1030, 40),
+    ROW(linear_forward, 2061, 5, 6),  /* several parts a thread */
+    ROW(linear_forward, 3, 22000, 9), /* too many terms for dot products */
     ROW(linear_backward_input, 1, 1, 1),
     ROW(linear_backward_input, 0, 5, 3),
     ROW(linear_backward_input, 1, 64, 33),
@@ -353,6 +363,7 @@ const KernelCase kernel_cases[] = {
     ROW(linear_backward_weight, 257, 96, 130),
     ROW(linear_backward_weight, 1030, 20, 40),
     ROW(linear_backward_weight, 40, 30, 600),
+    ROW(linear_backward_weight, 21, 4101, 35), /* too wide for a tile */
     ROW(grouped_linear_forward, 5, 7, 0, 3, 2, 0, 3),
     ROW(grouped_linear_forward, 3, 4, 2, 2, 0, 0),
     ROW(grouped_linear_forward, 64, 40, 5, 4, 0, 129, 1, 33),
@@ -363,6 +374,7 @@ const KernelCase kernel_cases[] = {
     ROW(grouped_linear_backward_input, 33, 17, 0, 7, 300, 5, 0, 40, 3, 1, 600),
     ROW(grouped_linear_backward_weight, 33, 17, 0, 7, 300, 5, 0, 40, 3, 1, 600),
     ROW(grouped_linear_backward_weight, 5, 7, 0, 3, 2, 0, 3),
+    ROW(grouped_linear_backward_weight, 4101, 7, 2, 3, 20, 0, 5),
     ROW(grouped_linear_backward_weight, 3, 4, 2, 2, 0, 0),
     ROW(grouped_linear_backward_weight, 64, 40, 5, 4, 0, 129, 1, 33),
     ROW(rmsnorm_forward, 1, 1),
@@ -373,40 +385,48 @@ const KernelCase kernel_cases[] = {
     ROW(rmsnorm_backward_input, 0, 5),
     ROW(rmsnorm_backward_input, 33, 67),
     ROW(rmsnorm_backward_input, 130, 512),
+    ROW(rmsnorm_backward_input, 3, 2051),
     ROW(rmsnorm_backward_weight, 1, 2),
     ROW(rmsnorm_backward_weight, 0, 5),
     ROW(rmsnorm_backward_weight, 33, 67),
     ROW(rmsnorm_backward_weight, 700, 130),
+    ROW(rmsnorm_backward_weight, 5, 5001),
     ROW(add_rmsnorm_forward, 1, 2),
     ROW(add_rmsnorm_forward, 0, 5),
     ROW(add_rmsnorm_forward, 33, 67),
     ROW(add_rmsnorm_forward, 130, 512),
+    ROW(add_rmsnorm_forward, 3, 2051),
     ROW(rope_table, 0, 0, 64),
     ROW(rope_table, 0, 0, 6),
     ROW(rope, 3, 2, 6),
     ROW(rope, 0, 2, 4),
     ROW(rope, 129, 3, 64),
     ROW(rope, 5, 1, 2),
+    ROW(rope, 3, 2, 1030),
     ROW(attention_forward, 1, 0, 1, 1, 2, 1, 0),
     ROW(attention_forward, 7, 0, 3, 13, 6, 11, 0),
     ROW(attention_forward, 0, 0, 2, 4, 2, 4, 0),
     ROW(attention_forward, 129, 0, 2, 13, 6, 11, 50),
     ROW(attention_forward, 300, 0, 1, 128, 64, 128, 0),
     ROW(attention_forward, 129, 0, 2, 16, 8, 16, -1),
+    ROW(attention_forward, 70, 0, 2, 16, 8, 16, -2),
     ROW(attention_forward, 5, 150, 2, 13, 6, 11, 0),
     ROW(attention_forward, 300, 0, 3, 32, 16, 40, 129),
     ROW(attention_forward, 600, 0, 2, 13, 6, 11, 0),
     ROW(attention_forward, 40, 1100, 1, 13, 6, 11, 1050),
+    ROW(attention_forward, 70, 0, 1, 1100, 60, 1200, 0), /* heads too wide for the largest blocks */
     ROW(attention_backward, 1, 0, 1, 1, 2, 1, 0),
     ROW(attention_backward, 7, 0, 3, 13, 6, 11, 0),
     ROW(attention_backward, 0, 0, 2, 4, 2, 4, 0),
     ROW(attention_backward, 129, 0, 2, 13, 6, 11, 50),
     ROW(attention_backward, 300, 0, 1, 128, 64, 128, 0),
     ROW(attention_backward, 129, 0, 2, 16, 8, 16, -1),
+    ROW(attention_backward, 70, 0, 2, 16, 8, 16, -2),
     ROW(attention_backward, 5, 150, 2, 13, 6, 11, 0),
     ROW(attention_backward, 300, 0, 3, 32, 16, 40, 129),
     ROW(attention_backward, 600, 0, 2, 13, 6, 11, 0),
     ROW(attention_backward, 600, 0, 2, 13, 6, 11, 270),
+    ROW(attention_backward, 70, 0, 1, 60, 1100, 700, 0),
     ROW(swiglu_forward, 1, 1),
     ROW(swiglu_forward, 0, 3),
     ROW(swiglu_forward, 33, 67),
@@ -417,18 +437,22 @@ const KernelCase kernel_cases[] = {
     ROW(swiglu_weighted_forward, 1, 1),
     ROW(swiglu_weighted_forward, 0, 3),
     ROW(swiglu_weighted_forward, 33, 67),
+    ROW(swiglu_weighted_forward, 3, 2051),
     ROW(swiglu_weighted_backward, 1, 1),
     ROW(swiglu_weighted_backward, 0, 3),
     ROW(swiglu_weighted_backward, 33, 67),
+    ROW(swiglu_weighted_backward, 3, 2051),
     ROW(swiglu_weighted_backward, 130, 256),
     ROW(gather_rows, 5, 3, 4),
     ROW(gather_rows, 0, 3, 4),
     ROW(gather_rows, 3, 7, 0),
     ROW(gather_rows, 300, 65, 129),
+    ROW(gather_rows, 7, 2051, 9),
     ROW(gather_sum_rows, 5, 3, 4, 2),
     ROW(gather_sum_rows, 0, 3, 4, 2),
     ROW(gather_sum_rows, 3, 7, 0, 1),
     ROW(gather_sum_rows, 300, 65, 129, 6),
+    ROW(gather_sum_rows, 7, 2051, 9, 6),
     ROW(router_forward, 3, 6, 2, 1, 1, 0, 1),
     ROW(router_forward, 0, 6, 2, 1, 1, 0, 0),
     ROW(router_forward, 257, 64, 6, 1, 1, 0, 1),
@@ -457,9 +481,11 @@ const KernelCase kernel_cases[] = {
     ROW(embedding_forward, 7, 5, 3),
     ROW(embedding_forward, 0, 5, 3),
     ROW(embedding_forward, 300, 40, 65),
+    ROW(embedding_forward, 9, 5, 4101),
     ROW(embedding_backward, 7, 5, 3),
     ROW(embedding_backward, 0, 5, 3),
     ROW(embedding_backward, 300, 40, 65),
+    ROW(embedding_backward, 9, 5, 4101),
     ROW(embedding_backward, 300, 1000, 33),
     ROW(cross_entropy, 3, 5),
     ROW(cross_entropy, 0, 5),
@@ -469,5 +495,6 @@ const KernelCase kernel_cases[] = {
     ROW(adamw, 0, 5, 0),
     ROW(adamw, 1, 7, 1),
     ROW(adamw, 65, 131, 0),
+    ROW(adamw, 3, 2051, 0),
     {0},
 };

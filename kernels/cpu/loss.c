@@ -67,7 +67,7 @@ static void row_loss(Tensor loss, Tensor dlogits, Tensor logits, Tensor label, T
 
 void cpu_cross_entropy(Device *device, Tensor loss, Tensor dlogits, Tensor logits, Tensor label, Tensor weight) {
     shape_cross_entropy(device, loss, dlogits, logits, label, weight);
-    if (cpu_leaves(logits)) {
+    if (cpu_leaves(logits) || (!tensor_none(dlogits) && cpu_leaves(dlogits))) {
         ref_cross_entropy(device, loss, dlogits, logits, label, weight);
         return;
     }
@@ -88,7 +88,7 @@ static LOOP double dot_piece(const float *a, const float *b, int64_t n) {
 void cpu_dot(Device *device, Tensor out, Tensor a, Tensor b) {
     enum { BATCH = 2048 };
     shape_dot(device, out, a, b);
-    if (cpu_leaves(a)) {
+    if (cpu_leaves(a) || cpu_leaves(b)) {
         ref_dot(device, out, a, b);
         return;
     }
