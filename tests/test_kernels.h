@@ -52,3 +52,10 @@ void test_cross_entropy_stable(void);
 void test_sums_do_not_depend_on_threads(void);
 void test_teams_are_whole(void);
 void test_devices(void);
+
+/* test_kernels_extremes.c */
+void test_router_equals(void);
+void test_plan_routing(void);
+void test_drop_equals(void);
+void test_cross_entropy_of_pieces(void);
+void test_attention_to_one_key(void);

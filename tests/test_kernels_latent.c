@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/shapes.h"
+#include "kernels/ref/ref.h"
 #include "tests/test_kernels.h"
 
 static Tensor in(Trial *t, int64_t rows, int64_t cols) { return trial_random(t, t->dtype, rows, cols); }
@@ -53,7 +53,12 @@ static void attention_latent(Trial *t, const int64_t *d) {
 static void merge_attention(Trial *t, const int64_t *d) {
     Tensor part = in(t, d[0], d[1] * d[2]), part_lse = trial_random(t, t->stat, d[0], d[1]);
     Tensor sum = trial_watch(t, trial_random(t, t->stat, d[0], d[1] * d[2]));
-    t->k->merge_attention(t->device, sum, trial_watch(t, trial_random(t, t->stat, d[0], d[1])), part, part_lse);
+    Tensor lse = trial_watch(t, trial_random(t, t->stat, d[0], d[1]));
+    if (d[0] > 1) { /* no keys so far; no keys at all */
+        t->k->fill(t->device, tensor_rows_view(lse, 0, 2), -INFINITY);
+        t->k->fill(t->device, tensor_rows_view(part_lse, 1, 1), -INFINITY);
+    }
+    t->k->merge_attention(t->device, sum, lse, part, part_lse);
 }
 
 /* -- d = {N, D, rows of y} -- */
@@ -196,7 +201,7 @@ void test_absorbed_is_expanded(void) {
         }
 }
 
-/* The same bits for a query whatever stands beside it, and for any number of threads. */
+/* The same bits for a query whatever stands beside it, in the cache behind it too, and for any number of threads. */
 void test_latent_alone(void) {
     static const int64_t many[] = {7, 16, 8, 40, 100, 700, 1}, rows = 1;
     Device *device = device_open("cpu", NULL);
@@ -210,10 +215,10 @@ void test_latent_alone(void) {
         Tensor range = spans(&t, many, &cached), q = in(&t, n, many[1] * width), cache = in(&t, cached, width);
         Tensor y = trial_poisoned(&t, F32, n, cols);
         for (int64_t i = 0; i < n; i += run == 2 ? rows : n) { /* together, or one by one */
-            int64_t k = run == 2 ? rows : n;
+            int64_t k = run == 2 ? rows : n, end = run == 2 ? id_at(range, i, 1) : cached;
             Tensor parts = trial_poisoned(&t, F32, attention_latent_parts(device, k, (int)many[1]), many[3] + 2);
-            t.k->attention_latent(device, tensor_rows_view(y, i, k), parts, tensor_rows_view(q, i, k), cache,
-                                  tensor_rows_view(range, i, k), (int)many[1], 0.1);
+            t.k->attention_latent(device, tensor_rows_view(y, i, k), parts, tensor_rows_view(q, i, k),
+                                  tensor_rows_view(cache, 0, end), tensor_rows_view(range, i, k), (int)many[1], 0.1);
         }
         double *values = trial_read(&t, y);
         if (run) expect(!memcmp(values, all, (size_t)(n * cols) * sizeof *all), "run %d differs", run);
