@@ -32,7 +32,8 @@ struct Device {
     int64_t workspace_bytes; /* held by the backend for its kernels' temporary blocks */
     int threads;
     bool few_rows; /* products of a few rows give a row the bits it has alone, and read each weight once: decoding.
-                           * Else a row's bits are those it has among many, whatever the layout of ranks: training */
+                           * Else they are computed as those of many are, so that layouts of ranks, which cut rows
+                           * differently, differ by a last bit here and there: training */
     Work work;     /* plan only */
     int64_t latent_bytes; /* of caches that attention_latent has read so far */
 };

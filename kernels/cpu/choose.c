@@ -113,7 +113,7 @@ static int32_t draw_one(Draw *d, double draw, ChoiceRule rule) {
     while (bin < c.bin && left >= d->mass[bin]) left -= d->mass[bin++];
     while (bin == c.bin ? !c.kept : !d->count[bin]) bin--; /* rounding went past the last one */
     int64_t count = bin == c.bin ? c.kept : d->count[bin], at = 0;
-    if (bin != c.bin || !c.kept) sort_bin(d, bin);
+    if (bin != c.bin) sort_bin(d, bin);
     while (at + 1 < count && (left -= weight(d, d->bin[at].logit)) >= 0) at++;
     return d->bin[at].id;
 }
