@@ -33,10 +33,6 @@ int64_t tensor_cols(Tensor t) { return t.ndim ? t.dim[t.ndim - 1] : 0; }
 int64_t tensor_count(Tensor t) { return tensor_rows(t) * tensor_cols(t); }
 int64_t tensor_bytes(Tensor t) { return tensor_count(t) * dtype_bytes(t.dtype); }
 bool tensor_contiguous(Tensor t) { return t.row_stride == tensor_cols(t) || tensor_rows(t) <= 1; }
-bool tensor_same_shape(Tensor a, Tensor b) {
-    return tensor_rows(a) == tensor_rows(b) && tensor_cols(a) == tensor_cols(b);
-}
-bool tensor_is_float(Tensor t) { return t.dtype == F64 || t.dtype == F32 || t.dtype == BF16; }
 
 static Tensor view(Tensor t, int64_t offset, int64_t rows, int64_t cols) {
     Tensor v = tensor_2d((char *)t.data + offset * dtype_bytes(t.dtype), t.dtype, rows, cols);

@@ -35,8 +35,6 @@ int64_t tensor_cols(Tensor t);
 int64_t tensor_count(Tensor t); /* elements */
 int64_t tensor_bytes(Tensor t); /* elements times size, strides left out */
 bool tensor_contiguous(Tensor t);
-bool tensor_same_shape(Tensor a, Tensor b); /* rows and cols */
-bool tensor_is_float(Tensor t);
 
 Tensor tensor_rows_view(Tensor t, int64_t first, int64_t count); /* 2-D view of some rows */
 Tensor tensor_cols_view(Tensor t, int64_t first, int64_t count); /* 2-D view of some columns */

@@ -115,12 +115,3 @@ Tensor param_gradient(Param *p, Run *run) {
     p->has_gradient = true;
     return p->dw;
 }
-
-int64_t params_count(const Params *params, const Run *run) {
-    int64_t total = 0, ep = mesh_size(&run->mesh, AXIS_EP);
-    for (int i = 0; i < params->count; i++) {
-        const Param *p = &params->list[i];
-        total += p->units * p->rows * p->cols * (p->sum_axis == AXIS_EDP ? ep : 1);
-    }
-    return total;
-}

@@ -49,4 +49,3 @@ void params_forget_gradients(Params *);
 void params_complete_gradients(Params *, Run *);
 /* dw for a kernel that adds to it: 0 when nothing is there yet. */
 Tensor param_gradient(Param *, Run *);
-int64_t params_count(const Params *, const Run *); /* elements of the whole model, experts of other ranks included */
