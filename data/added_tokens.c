@@ -148,9 +148,13 @@ bool added_tokens_next(const AddedTokens *a, bool normalized, bool controls, con
         if (!a->first[(unsigned char)text[i]]) continue;
         const AddedToken *t = longest(a, normalized, controls, text + i, bytes - i);
         if (!t) continue;
+        p->search = i + t->sought_bytes;
+        if (t->lstrip && p->search <= p->end) { /* nothing is left of it: as published */
+            i = p->search - 1;
+            continue;
+        }
         p->token = t;
         p->from = p->end;
-        p->search = i + t->sought_bytes;
         p->begin = max_i64(p->from, t->lstrip ? spaces_before(text, p->from, i) : i);
         bool in_space = p->search < p->from; /* taken by the one before: looked through once, not each time */
         p->end = !t->rstrip ? p->search : in_space ? p->from : spaces_after(text, bytes, p->search);

@@ -77,13 +77,13 @@ static bool translate_property(Translation *t, Error *error) {
     return ok;
 }
 
-/* Oniguruma's words have the numbers of Latin-1 too. */
+/* Oniguruma's words have the numbers of Latin-1 too, but not where they are part of a class. */
 static bool translate_word(Translation *t, bool negated, Error *error) {
-    static const char word[] = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\xb2\\xb3\\xb9\\xbc-\\xbe";
+    static const char word[] = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}", numbers[] = "\\xb2\\xb3\\xb9\\xbc-\\xbe";
     static const char *const newer[] = {"L", "M", "Nd"};
     if (negated && t->in_class) return unknown(t, "a complement within a class", error);
     if (!t->in_class) fputs(negated ? "[^" : "[", t->to);
-    fputs(word, t->to);
+    fprintf(t->to, "%s%s", word, t->in_class ? "" : numbers);
     for (int i = 0; i < 3; i++) regex_assigned(t->to, newer[i], (int)strlen(newer[i]));
     if (!t->in_class) fputc(']', t->to);
     return true;
@@ -91,6 +91,8 @@ static bool translate_word(Translation *t, bool negated, Error *error) {
 
 static bool translate_escape(Translation *t, Error *error) {
     char c = t->from[1], what[4] = {'\\', c, 0};
+    const char *close = c == 'x' && t->from[2] == '{' ? strchr(t->from, '}') : NULL; /* \x{e9} */
+    int length = close ? (int)(close + 1 - t->from) : 2;
     bool ok = true;
     if (c == 'p' || c == 'P') return translate_property(t, error);
     if (c == 's' || c == 'S')
@@ -102,13 +104,46 @@ static bool translate_escape(Translation *t, Error *error) {
     else if (strchr("hHbBGkgRXKyYOKNzZA", c)) /* also the NUL that ends the pattern */
         ok = unknown(t, c ? what : "a \\ at its end", error);
     else
-        fprintf(t->to, "%.2s", t->from);
-    t->from += 2;
+        fprintf(t->to, "%.*s", length, t->from);
+    t->from += length;
     return ok;
+}
+
+/* {n}, {n,}, {,n}, {n,m}; other braces are characters. */
+static bool translate_brace(Translation *t, Error *error) {
+    static const char digits[] = "0123456789";
+    const char *low = t->from + 1, *end = low + strspn(low, digits);
+    bool comma = *end == ',', zero = comma && end == low;
+    if (comma) end += 1 + strspn(end + 1, digits);
+    if (*end != '}' || end == low + comma) {
+        fputs("\\{", t->to);
+        t->from++;
+        return true;
+    }
+    /* Oniguruma repeats what is repeated, or makes it optional, where PCRE2 never takes back, or takes the least. */
+    if (end[1] == '+' || (end[1] == '?' && !comma))
+        return unknown(t, end[1] == '+' ? "+ after a number of times" : "? after one number of times", error);
+    fprintf(t->to, "{%s%.*s", zero ? "0" : "", (int)(end + 1 - low), low);
+    t->from = end + 1;
+    return true;
+}
+
+/* (?i) and its like: in Oniguruma m lets a dot be a newline, and after something else (?i) opens a group up to where the
+ * group around it ends, alternatives and all. */
+static bool translate_parenthesis(Translation *t, Error *error) {
+    const char *options = t->from + 2, *end = options + strspn(options, "imx-");
+    if (t->from[1] == '*') return unknown(t, "(*", error);
+    fputc(*t->from++, t->to);
+    if (*t->from != '?' || end == options || (*end != ':' && *end != ')')) return true;
+    if (*end == ')' && t->from != t->pattern + 1) return unknown(t, "an option that begins in its midst", error);
+    for (; t->from < end; t->from++) fputc(*t->from == 'm' ? 's' : *t->from, t->to);
+    return true;
 }
 
 static bool translate_next(Translation *t, Error *error) {
     if (*t->from == '\\') return translate_escape(t, error);
+    if (*t->from == '{' && !t->in_class) return translate_brace(t, error);
+    if (*t->from == '(' && !t->in_class) return translate_parenthesis(t, error);
     if (t->in_class && *t->from == '[') return unknown(t, "a class within a class", error);
     if (t->in_class && !strncmp(t->from, "&&", 2)) return unknown(t, "an intersection of classes", error);
     bool opens = *t->from == '[' && !t->in_class;
@@ -171,10 +206,8 @@ int regex_find(const Regex *r, RegexScratch *s, const char *text, int64_t bytes,
 }
 
 static bool matches_nothing(const pcre2_code *code) {
-    pcre2_match_data *match = pcre2_match_data_create(1, NULL);
-    int n = pcre2_match(code, (PCRE2_SPTR) "", 0, 0, 0, match, NULL);
-    pcre2_match_data_free(match);
-    return n >= 0;
+    uint32_t can = 0;
+    return pcre2_pattern_info(code, PCRE2_INFO_MATCHEMPTY, &can) || can;
 }
 
 Regex *regex_open(const char *pattern, Error *error) {
@@ -190,8 +223,7 @@ Regex *regex_open(const char *pattern, Error *error) {
     }
     if (matches_nothing(c)) {
         pcre2_code_free(c);
-        return fail(error, "the expression %.200s matches an empty text, which would not split anything", pattern),
-               NULL;
+        return fail(error, "the expression %.200s can match an empty text, which is not known here", pattern), NULL;
     }
     pcre2_jit_compile(c, PCRE2_JIT_COMPLETE); /* where there is no JIT it is interpreted: slower, the same matches */
     Regex *r = must_alloc(1, sizeof *r);

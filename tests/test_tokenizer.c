@@ -76,6 +76,11 @@ static const struct {
     {SEQUENCE(SPLIT(REGEX("\\\\p{L}+"), "Isolated", "false")), "-\u1c8a\U00031350-", "-|\u1c8a\U00031350|-"},
     {SEQUENCE(SPLIT(REGEX("[^\\\\p{S}\\\\s]+|\\\\P{S}"), "Isolated", "false")), "a\U0001fae8 b", "a|\U0001fae8| |b"},
     {SEQUENCE(SPLIT(REGEX("\\\\w+"), "Isolated", "false")), "-a\u00b2\u1c8a-", "-|a\u00b2\u1c8a|-"},
+    {SEQUENCE(SPLIT(REGEX("[\\\\w-]+"), "Isolated", "false")), "-a\u00b2\u1c8a-", "-a|\u00b2|\u1c8a-"},
+    {SEQUENCE(SPLIT(REGEX("xa{,2}"), "Isolated", "false")), "xaaax", "xaa|a|x"},
+    {SEQUENCE(SPLIT(REGEX("\\\\x{61}{2}|[{]|b{1,}c{d"), "Isolated", "false")), "aaa{{bbc{d", "aa|a|{|{|bbc{d"},
+    {SEQUENCE(SPLIT(REGEX("a(?m:.)b|(?i:C)"), "Isolated", "false")), "a\nbac", "a\nb|a|c"},
+    {SEQUENCE(SPLIT(REGEX("(?i)a|b"), "Isolated", "false")), "xAB", "x|A|B"},
     {SEQUENCE(SPLIT(REGEX("\\\\s+$"), "Isolated", "false")), "a  b  ", "a  b|  "},
     {SEQUENCE(SPLIT(REGEX("\\\\s+$"), "Isolated", "false")), " \n  x", " |\n  x"},
     {SEQUENCE(SPLIT(REGEX("\\\\s"), "Isolated", "false")), "a\u3000b\u180ec\xc2\x85", "a|\u3000|b\u180ec|\xc2\x85"},
@@ -116,7 +121,8 @@ static void v2_pretokenizer_is_the_published(void) {
 /* -- merges, added tokens, normalisation ------------------------------------------------------------------ */
 
 static const char more_added[] = ",{\"id\":304,\"content\":\"e\\u0301!\",\"normalized\":true},"
-                                 "{\"id\":305,\"content\":\"  \"}";
+                                 "{\"id\":305,\"content\":\"  \"},"
+                                 "{\"id\":306,\"content\":\"\\t\",\"lstrip\":true,\"rstrip\":true}";
 
 static void merging(void) {
     Recipe plain = {0}, ignoring = {.model = ",\"ignore_merges\":true"};
@@ -159,7 +165,8 @@ static void normalisation(void) {
     expect_ids(t, "th\u00e9", "256 195 169");
     expect_ids(t, "\u00e9!", "304"); /* normalized: what it is made of does not matter */
     expect_ids(t, "e\u0301!", "304");
-    expect_ids(t, "[S]   x", "303 305 32 120"); /* as published: the space that was taken is searched too */
+    expect_ids(t, "[S]   x", "303 305 32 120");  /* as published: the space that was taken is searched too */
+    expect_ids(t, "\t\t[S]\t x", "306 303 120"); /* of one that takes space before it nothing is left there */
     expect_ids(t, "a\u0345\u0897", "97 205 133 224 162 151"); /* marks that came after Unicode 9 are not moved */
     expect_ids(t, "a\u0345\u0301", "195 161 205 133");
     expect(tokenizer_room(t, 10) >= 30, "room for what grows");
