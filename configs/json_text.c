@@ -12,3 +12,11 @@ json_t *json_text(const char *text, int64_t bytes, size_t flags, json_error_t *w
     snprintf(why->text, sizeof why->text, "a NUL byte");
     return NULL;
 }
+
+bool json_flag(bool *to, const json_t *object, const char *key, Error *error) {
+    const json_t *value = json_object_get(object, key);
+    if (!value || json_is_null(value)) return true;
+    if (!json_is_boolean(value)) return fail(error, "%s is neither true nor false", key);
+    *to = json_is_true(value);
+    return true;
+}

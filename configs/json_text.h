@@ -3,6 +3,11 @@
 #include <jansson.h>
 #include <stdint.h>
 
+#include "kernels/base.h"
+
 /* As json_loadb, which passes over a NUL byte behind a number or a word: here the text holds none (a NUL that is escaped
  * in a string is what JSON_ALLOW_NUL is for). NULL + why. */
 json_t *json_text(const char *text, int64_t bytes, size_t flags, json_error_t *why);
+
+/* true or false under a key; where there is none, or null, *to stays. */
+bool json_flag(bool *to, const json_t *object, const char *key, Error *error);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "configs/json_text.h"
 #include "data/utf8.h"
 
 enum { MOST_ADDED = 1000000, MOST_ID = 4000000 };
@@ -11,7 +12,11 @@ enum { MOST_ADDED = 1000000, MOST_ID = 4000000 };
 
 static bool looks_like_control(const char *text) { return !strncmp(text, "<|", 2) || !strncmp(text, "<｜", 4); }
 
-static bool flag(const json_t *json, const char *name) { return json_is_true(json_object_get(json, name)); }
+static bool read_flags(AddedToken *t, const json_t *json, bool *single_word, Error *error) {
+    return json_flag(single_word, json, "single_word", error) && json_flag(&t->special, json, "special", error) &&
+           json_flag(&t->normalized, json, "normalized", error) && json_flag(&t->lstrip, json, "lstrip", error) &&
+           json_flag(&t->rstrip, json, "rstrip", error);
+}
 
 static bool read_token(AddedToken *t, const json_t *json, Normalizer normalizer, size_t number, Error *error) {
     const char *text = json_string_value(json_object_get(json, "content"));
@@ -19,14 +24,15 @@ static bool read_token(AddedToken *t, const json_t *json, Normalizer normalizer,
     if (!text || !*text) return fail(error, "added_tokens[%zu] has no content", number);
     if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= MOST_ID)
         return fail(error, "added_tokens[%zu] \"%.80s\" has no id below %d", number, text, MOST_ID);
-    if (flag(json, "single_word"))
+    AddedToken read = {.id = (int32_t)json_integer_value(id)};
+    bool single_word = false;
+    Error why;
+    if (!read_flags(&read, json, &single_word, &why))
+        return fail(error, "added_tokens[%zu] \"%.80s\": %s", number, text, why.text);
+    if (single_word)
         return fail(error, "added_tokens[%zu] \"%.80s\" is single_word, which is not known here", number, text);
-    *t = (AddedToken){.text = must_strdup(text),
-                      .id = (int32_t)json_integer_value(id),
-                      .special = flag(json, "special"),
-                      .normalized = flag(json, "normalized"),
-                      .lstrip = flag(json, "lstrip"),
-                      .rstrip = flag(json, "rstrip")};
+    *t = read;
+    t->text = must_strdup(text);
     t->control = t->special || looks_like_control(text);
     int64_t bytes;
     t->sought = normalize(t->normalized ? normalizer : NORMALIZE_NOT, text, (int64_t)strlen(text), &bytes);

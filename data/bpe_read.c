@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "configs/json_text.h"
 #include "data/bpe_own.h"
 
 enum { MOST_TOKENS = 4000000, MOST_BYTES = 1 << 20 };
@@ -220,10 +221,11 @@ static bool plain_bpe(const json_t *json, Error *error) {
 static bool read_model(Bpe *b, const json_t *json, Error *error) {
     const json_t *vocabulary = json_object_get(json, "vocab");
     int64_t text;
-    if (!plain_bpe(json, error) || !largest_id(vocabulary, &b->size, &text, error)) return false;
+    if (!plain_bpe(json, error) || !json_flag(&b->ignore_merges, json, "ignore_merges", error) ||
+        !largest_id(vocabulary, &b->size, &text, error))
+        return false;
     b->text = must_alloc(text, 1);
     b->token = must_alloc(b->size, sizeof *b->token);
-    b->ignore_merges = json_is_true(json_object_get(json, "ignore_merges"));
     memset(b->of_byte, 0xff, sizeof b->of_byte);
     if (!read_tokens(b, vocabulary, error) || !all_bytes(b, error)) return false;
     if (b->ignore_merges) index_words(b);

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "configs/json_text.h"
+
 enum { MOST_STEPS = 32 };
 
 /* How a split treats what the expression found (Hugging Face's SplitDelimiterBehavior). */
@@ -44,11 +46,12 @@ static bool read_behavior(Behavior *to, const json_t *json, Error *error) {
 }
 
 static bool add_split(Pretokenizer *p, const json_t *json, Error *error) {
-    Step step = {.invert = json_is_true(json_object_get(json, "invert"))};
+    Step step = {0};
     const json_t *pattern = json_object_get(json, "pattern");
     const char *regex = json_string_value(json_object_get(pattern, "Regex"));
     const char *literal = json_string_value(json_object_get(pattern, "String"));
     if (!regex && (!literal || !*literal)) return fail(error, "pre_tokenizer Split has no pattern");
+    if (!json_flag(&step.invert, json, "invert", error)) return false;
     if (!read_behavior(&step.behavior, json, error)) return false;
     if (!regex) step.literal = must_strdup(literal);
     bool ok = add_step(p, step, regex, error);
@@ -60,15 +63,17 @@ static bool add_split(Pretokenizer *p, const json_t *json, Error *error) {
 #define NUMERIC "[\\p{N}\\x{11de0}-\\x{11de9}\\x{16ff4}-\\x{16ff6}]"
 
 static bool add_digits(Pretokenizer *p, const json_t *json, Error *error) {
-    bool each = json_is_true(json_object_get(json, "individual_digits"));
-    return add_step(p, (Step){.behavior = ISOLATED}, each ? NUMERIC : NUMERIC "+", error);
+    bool each = false;
+    return json_flag(&each, json, "individual_digits", error) &&
+           add_step(p, (Step){.behavior = ISOLATED}, each ? NUMERIC : NUMERIC "+", error);
 }
 
 static bool add_byte_level(Pretokenizer *p, const json_t *json, Error *error) {
-    const json_t *words = json_object_get(json, "use_regex");
-    if (json_is_true(json_object_get(json, "add_prefix_space")))
-        return fail(error, "pre_tokenizer ByteLevel has add_prefix_space true, which is not known here");
-    if (!json_is_false(words) && !add_step(p, (Step){.behavior = ISOLATED}, gpt2_words, error)) return false;
+    bool words = true, space = false;
+    if (!json_flag(&words, json, "use_regex", error) || !json_flag(&space, json, "add_prefix_space", error))
+        return false;
+    if (space) return fail(error, "pre_tokenizer ByteLevel has add_prefix_space true, which is not known here");
+    if (words && !add_step(p, (Step){.behavior = ISOLATED}, gpt2_words, error)) return false;
     return p->bytes = true;
 }
 

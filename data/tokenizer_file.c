@@ -110,37 +110,51 @@ static int32_t id_of(const TokenizerFile *t, const char *text) {
     return a ? a->id : -1;
 }
 
+/* A name of the template; `ids` are what it stands for. */
+static bool read_template_token(int32_t *id, const TokenizerFile *t, const json_t *special, const json_t *names,
+                                Error *error) {
+    const char *name = json_string_value(json_object_get(special, "id"));
+    const json_t *ids = name ? json_object_get(json_object_get(names, name), "ids") : NULL;
+    *id = name ? id_of(t, name) : -1;
+    if (*id < 0) return fail(error, "post_processor adds \"%.80s\", which is no added token", name ? name : "");
+    if (!ids || (json_array_size(ids) == 1 && json_integer_value(json_array_get(ids, 0)) == *id)) return true;
+    return fail(error, "post_processor has other ids for \"%.80s\" than its own, %d, which is not known here", name,
+                *id);
+}
+
 /* TemplateProcessing puts special tokens around a text: bos before it, eos after it, or nothing. */
-static bool read_template(TokenizerFile *t, const json_t *single, Error *error) {
+static bool read_template(TokenizerFile *t, const json_t *json, Error *error) {
+    const json_t *single = json_object_get(json, "single"), *names = json_object_get(json, "special_tokens");
     bool text = false;
     t->adds_bos = t->adds_eos = false;
     for (size_t i = 0; i < json_array_size(single); i++) {
         const json_t *item = json_array_get(single, i), *special = json_object_get(item, "SpecialToken");
-        const char *name = json_string_value(json_object_get(special, "id"));
-        int32_t id = name ? id_of(t, name) : -1, *is = text ? &t->eos : &t->bos;
+        const char *sequence = json_string_value(json_object_get(json_object_get(item, "Sequence"), "id"));
         bool *adds = text ? &t->adds_eos : &t->adds_bos;
         if (!special) {
-            text = json_object_get(item, "Sequence") != NULL;
-            if (!text) return fail(error, "post_processor TemplateProcessing has a part that is not known here");
+            if (text || !sequence || strcmp(sequence, "A"))
+                return fail(error, "post_processor TemplateProcessing has a part that is not known here");
+            text = true;
             continue;
         }
-        if (id < 0) return fail(error, "post_processor adds \"%.80s\", which is no added token", name ? name : "");
         if (*adds) return fail(error, "post_processor adds several tokens on one side, which is not known here");
-        *is = id;
+        if (!read_template_token(text ? &t->eos : &t->bos, t, special, names, error)) return false;
         *adds = true;
     }
-    return true;
+    return text || fail(error, "post_processor TemplateProcessing has no place for the text");
 }
 
 static bool parse_post_processor(TokenizerFile *t, const json_t *json, Error *error) {
     const json_t *all = json_object_get(json, "processors");
     if (!json || json_is_null(json) || !strcmp(type_of(json), "ByteLevel")) return true;
-    if (!strcmp(type_of(json), "TemplateProcessing")) return read_template(t, json_object_get(json, "single"), error);
+    if (!strcmp(type_of(json), "TemplateProcessing")) return read_template(t, json, error);
     if (strcmp(type_of(json), "Sequence"))
         return fail(error, "post_processor %.80s is not known here", type_of(json));
-    for (size_t i = 0; i < json_array_size(all); i++) {
+    for (size_t i = 0, templates = 0; i < json_array_size(all); i++) {
         const json_t *one = json_array_get(all, i);
         if (!strcmp(type_of(one), "Sequence")) return fail(error, "post_processor has a Sequence within a Sequence");
+        templates += !strcmp(type_of(one), "TemplateProcessing");
+        if (templates > 1) return fail(error, "post_processor has two templates, which is not known here");
         if (!parse_post_processor(t, one, error)) return false;
     }
     return true;
@@ -184,18 +198,10 @@ static bool read_special(int32_t *id, const TokenizerFile *t, const json_t *json
     return fail(error, "%s is \"%.80s\", which is not among the added tokens of %s", key, text, t->path);
 }
 
-static bool read_flag(bool *to, const json_t *json, const char *key, Error *error) {
-    const json_t *value = json_object_get(json, key);
-    if (!value || json_is_null(value)) return true;
-    if (!json_is_boolean(value)) return fail(error, "%s is neither true nor false", key);
-    *to = json_is_true(value);
-    return true;
-}
-
 static bool apply_config(TokenizerFile *t, const json_t *json, Error *error) {
     if (!read_special(&t->bos, t, json, "bos_token", error) || !read_special(&t->eos, t, json, "eos_token", error) ||
-        !read_flag(&t->adds_bos, json, "add_bos_token", error) ||
-        !read_flag(&t->adds_eos, json, "add_eos_token", error))
+        !json_flag(&t->adds_bos, json, "add_bos_token", error) ||
+        !json_flag(&t->adds_eos, json, "add_eos_token", error))
         return false;
     t->adds_bos = t->adds_bos && t->bos >= 0;
     t->adds_eos = t->adds_eos && t->eos >= 0;

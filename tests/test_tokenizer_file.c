@@ -48,6 +48,9 @@ const char recipe_added[] = "{\"id\":300,\"content\":\"<|x|>\",\"special\":true}
 
 /* -- broken files --------------------------------------------------------------------------------------------- */
 
+#define ONE_TEMPLATE "{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{\"id\":\"A\"}}]}"
+#define TEMPLATE(single) "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[" single "]},\"decoder\""
+
 /* The text of a sound file with `from` replaced. */
 static const struct {
     const char *from, *to, *words;
@@ -108,6 +111,27 @@ static const struct {
     {"\"decoder\"",
      "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\"}}]},\"decoder\"",
      "adds \"<s>\""},
+    {"\"decoder\"", TEMPLATE("{\"Sequence\":{\"id\":\"B\"}}"), "a part that is not known"},
+    {"\"decoder\"", TEMPLATE("{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}}"),
+     "a part that is not known"},
+    {"\"decoder\"", TEMPLATE(""), "no place for the text"},
+    {"\"added_tokens\":[]",
+     "\"added_tokens\":[{\"id\":300,\"content\":\"<s>\"}],\"post_processor\":{\"type\":\"TemplateProcessing\","
+     "\"single\":[{\"SpecialToken\":{\"id\":\"<s>\"}},{\"Sequence\":{\"id\":\"A\"}}],"
+     "\"special_tokens\":{\"<s>\":{\"ids\":[5]}}}",
+     "other ids for \"<s>\""},
+    {"\"decoder\"",
+     "\"post_processor\":{\"type\":\"Sequence\",\"processors\":[" ONE_TEMPLATE "," ONE_TEMPLATE "]},\"decoder\"",
+     "two templates"},
+    {"\"use_regex\":false", "\"use_regex\":\"false\"", "use_regex is neither"},
+    {"\"add_prefix_space\":false", "\"add_prefix_space\":1", "add_prefix_space is neither"},
+    {"{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}",
+     SPLIT(REGEX("a"), "Isolated", "\"true\""), "invert is neither"},
+    {"{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}",
+     "{\"type\":\"Digits\",\"individual_digits\":0}", "individual_digits is neither"},
+    {"\"type\":\"BPE\"", "\"type\":\"BPE\",\"ignore_merges\":\"true\"", "ignore_merges is neither"},
+    {"\"added_tokens\":[", "\"added_tokens\":[{\"id\":1,\"content\":\"x\",\"lstrip\":\"true\"}",
+     "added_tokens[0] \"x\": lstrip is neither"},
     {"\"vocab\":{", "\"vocab\":[{", "not JSON"},
     {"\"merges\":[", "\"x\":[", "model has no merges"},
     {"\"th\":256", "\"th\":\"256\"", "no id below"},
