@@ -72,6 +72,9 @@ def by_text(rows, folder):
     short = dsv2(["generate", FIXTURE, 600 * "x", "temperature=0"])
     rows.row(short.returncode == 0 and "max_new_tokens 40: " in short.stderr and "40 new tokens" in short.stderr,
              "as many tokens as the model has positions for", said(short)[-60:])
+    silent = dsv2(["generate", FIXTURE, "x", *GREEDY, "tokenizer=bytes"])
+    rows.row("no tokenizer.json lies beside" in short.stderr and "no tokenizer" not in silent.stderr,
+             "a model without its tokenizer is spoken of", short.stderr[:100])
     out = os.path.join(rows.folder, "one.jsonl")
     kept = dsv2(["generate", folder, PROMPTS[0], *GREEDY, "-o", out])
     with open(out, encoding="utf-8") as file:
