@@ -9,6 +9,8 @@
 #include <string.h>
 #include <yaml.h>
 
+#include "configs/json_text.h"
+
 typedef struct {
     yaml_parser_t parser;
     Pool *pool;
@@ -146,7 +148,8 @@ Node *yaml_parse(Pool *pool, const char *text, int64_t bytes, const char *file, 
     Reader r = {.pool = pool, .file = file, .error = error};
     Node *root = NULL;
     check(yaml_parser_initialize(&r.parser), "out of memory for the YAML reader");
-    yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, (size_t)bytes);
+    int64_t mark = text_mark(text, bytes); /* libyaml would count it as a column */
+    yaml_parser_set_input_string(&r.parser, (const unsigned char *)text + mark, (size_t)(bytes - mark));
     yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
     bool ok = expect_event(&r, YAML_STREAM_START_EVENT, "no YAML here") &&
               expect_event(&r, YAML_DOCUMENT_START_EVENT, "nothing is written here; `dsv2 help` lists the keys") &&

@@ -68,8 +68,8 @@ static void use(Reader *r, int64_t bytes) {
     r->checked = max_i64(r->checked - bytes, 0);
 }
 
-static void skip_mark(Reader *r) { /* the byte order mark that some editors write */
-    if (r->position == 0 && r->end - r->first >= 3 && !memcmp(r->buffer + r->first, "\xef\xbb\xbf", 3)) use(r, 3);
+static void skip_mark(Reader *r) {
+    if (r->position == 0) use(r, text_mark(r->buffer + r->first, r->end - r->first));
 }
 
 static int64_t newlines(const char *text, int64_t bytes) {

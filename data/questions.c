@@ -72,8 +72,8 @@ static bool read_line(Questions *q, bool *found, Error *error) {
     }
     if (ferror(q->from)) return fail(error, "%s: cannot read: %s", q->file, strerror(errno));
     *found = byte != EOF || q->bytes > 0;
-    if (q->line == 1 && q->bytes >= 3 && !memcmp(q->text, "\xef\xbb\xbf", 3)) /* byte order mark */
-        memmove(q->text, q->text + 3, (size_t)(q->bytes -= 3));
+    int64_t mark = q->line == 1 ? text_mark(q->text, q->bytes) : 0;
+    if (mark) memmove(q->text, q->text + mark, (size_t)(q->bytes -= mark));
     return true;
 }
 

@@ -71,7 +71,7 @@ def files(rows, model, first):
              {"messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "who?"},
                            {"role": "assistant", "content": "I."}, {"role": "user", "content": "and <\uff5cend\u2581of"
                                                                     "\u2581sentence\uff5c>?"}]}]
-    with open(path, "w", encoding="utf-8") as f:
+    with open(path, "w", encoding="utf-8-sig") as f:
         f.write("".join(json.dumps(t) + "\n" for t in talks) + "\n")
     results = []
     for ranks in 1, 2:

@@ -143,6 +143,9 @@ def mistakes(rows, folder):
         to.write('{"prompt": "a"}\n{"question": "b"}\n')
     empty = os.path.join(rows.folder, "empty.txt")
     open(empty, "w", encoding="utf-8").close()
+    broken = rows.new_folder("broken")
+    with open(os.path.join(broken, "config.json"), "w", encoding="utf-8") as to:
+        to.write("{")
     for words, code, says in (
             ([FIXTURE, "a", "--token-ids", "1"], 2, "give one of PROMPT"),
             ([FIXTURE, "--prefix", "a"], 2, "--prefix goes with --suffix"),
@@ -157,6 +160,8 @@ def mistakes(rows, folder):
             ([FIXTURE, "a", "-o", "no/folder/x"], 74, "no/folder/x"),
             ([FIXTURE, "a", "-o", rows.folder], 74, "is a folder"),
             ([FIXTURE, "a", "-o", 5000 * "x"], 2, "this path has more than 4095 bytes"),
+            ([broken, "a"], 65, "config.json:1: not valid JSON"),
+            ([broken, "a", "seed=2"], 65, "config.json:1: not valid JSON"),
             ([FIXTURE, "a", "top_p=2"], 2, "generate.top_p is 2"),
             ([FIXTURE, "a", "temprature=1"], 2, "did you mean generate.temperature?"),
             ([FIXTURE, 600 * "x", "max_new_tokens=200"], 65, "lower max_new_tokens to 40"),

@@ -47,7 +47,11 @@ static void layers_merge_and_remember(void) {
                  "model: {v_head_dim: 20, topk_group: null}\n");
     const char *overrides[] = {"learning_rate=2e-3",  "lr_step_at=[0.5]", "v_head_dim=24",
                                "sample_prompt=a: {b", "sample_steps=7",   "data.sample.path=other/*.txt"};
-    if (!load(&c, write_config("top.yaml", "base: sub/mid.yaml\nseed: 9\nsteps: 60\n"), overrides, 6, 1)) return;
+    if (!load(&c,
+              write_config("top.yaml", "\xef\xbb\xbf"
+                                       "base: sub/mid.yaml\nseed: 9\nsteps: 60\n"),
+              overrides, 6, 1))
+        return;
     expect(c.steps == 60 && c.seed == 9 && c.hidden_size == 64, "steps %lld", (long long)c.steps);
     expect(c.lr_step_at.count == 1 && c.lr_step_at.value[0] == 0.5, "lists replace: %d", c.lr_step_at.count);
     expect(c.topk_group == 1, "null removes: topk_group %lld", (long long)c.topk_group);

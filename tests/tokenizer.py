@@ -55,6 +55,9 @@ def use_one(rows, folder):
         text = f.read()
     ids = tokenize(folder, [{"text": text}])[0]["ids"]
     rows.row(stored == [BOS] + ids + [EOS], "shards hold its ids, bos before and eos after", "%d" % len(stored))
+    marked = subprocess.run([DSV2, "tokenize", folder], input=b'\xef\xbb\xbf{"text":"a"}\n{"text":"b"}', env=ENV,
+                            stdout=subprocess.PIPE).stdout.splitlines()
+    rows.row([json.loads(line)["ids"] for line in marked] == [[64], [65]], "a byte order mark is passed over", "%s" % marked)
     back = tokenize(folder, [{"ids": ids}], "--decode")[0]["text"]
     rows.row(back == text, "ids decode to the text")
     model = dsv2(["generate", "run", "In the", "max_new_tokens=8", "temperature=0"], cwd=rows.folder)

@@ -298,6 +298,7 @@ static int run(Chat *c, Error *error) {
     if (!session_find(&c->session, c->line->input[0], &c->model, &code, error)) return code;
     bool mine = configure(c, &code, error);
     if (!session_join(&c->session, mine, &code, error)) return code;
+    setup_warn_of_bytes(&c->config);
     if (c->line->messages) return chat_file(c, error);
     if (!open_model(c, error)) return EXIT_INPUT;
     signals_open();

@@ -95,8 +95,8 @@ static bool read_lines(Lines *l, Error *error) {
     if (!from) return fail(error, "%s: cannot open: %s", file, strerror(errno));
     bool ok = true;
     while (ok && (bytes = getline(&text, &room, from)) >= 0) {
-        l->line++;
-        ok = add_line(l, text, bytes, error);
+        int64_t mark = ++l->line == 1 ? text_mark(text, bytes) : 0;
+        ok = add_line(l, text + mark, bytes - mark, error);
     }
     if (ok && ferror(from)) ok = fail(error, "%s: cannot read: %s", file, strerror(errno));
     if (ok && !l->count) ok = fail(error, "%s: holds no conversation", file);

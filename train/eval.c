@@ -153,6 +153,7 @@ static bool prepare(Eval *v, int *code, Error *error) {
     comm_reduce_i64(world, &failed, 1, REDUCE_MAX);
     *code = (int)failed;
     if (!agree(world, ok, error)) return false;
+    setup_warn_of_bytes(&v->config);
     for (int i = 0; i < v->tasks; i++)
         world->ops->host_broadcast(world, v->task[i].path, (int64_t)sizeof v->task[i].path, 0);
     watchdog_section(SECTION_START);

@@ -187,7 +187,9 @@ static bool open_session(Generate *g, Error *error) {
 
 static bool open_out(Generate *g, Error *error) {
     bool mine = base_rank || !g->line->out || outfile_open(&g->out, g->line->out, error);
-    return agree(g->session.world, mine, error);
+    if (!agree(g->session.world, mine, error)) return false;
+    if (g->tokenizer) setup_warn_of_bytes(&g->config);
+    return true;
 }
 
 static void open_answers(Generate *g) {

@@ -57,6 +57,7 @@ static bool configure(Config *c, Tokenizer **tokenizer, const CommandLine *line,
 static int prepare(const Config *c, const Tokenizer *tokenizer, const CommandLine *line, Comm *world, Error *error) {
     watchdog_open(world, c->watchdog_seconds);
     watchdog_section(SECTION_PREPARE);
+    setup_warn_of_bytes(c);
     return (line->dry_run ? survey_sets : prepare_sets)(c, tokenizer, world, error);
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "configs/json_text.h"
 #include "data/documents.h"
 
 bool prompts_check(const CommandLine *line, Error *error) {
@@ -130,10 +131,8 @@ static bool read_lines(Reader *r, FILE *from, Error *error) {
     ssize_t bytes;
     bool ok = true;
     while (ok && (bytes = getline(&text, &room, from)) >= 0) {
-        char *line = text;
-        if (++r->line == 1 && bytes >= 3 && !memcmp(text, "\xef\xbb\xbf", 3))
-            line += 3, bytes -= 3; /* byte order mark */
-        ok = add_line(r, line, bytes, error);
+        int64_t mark = ++r->line == 1 ? text_mark(text, bytes) : 0;
+        ok = add_line(r, text + mark, bytes - mark, error);
     }
     if (ok && ferror(from)) ok = fail(error, "%s: cannot read: %s", r->file, strerror(errno));
     free(text);

@@ -142,6 +142,17 @@ static bool config_with_ep(Config *c, const ModelPath *m, const char *text, int 
     return config_from_dump(c, text, tokenizer, all, count, ranks, warnings, error);
 }
 
+/* Without what was typed: else the mistake is the model's, whatever was typed. */
+static bool sound_alone(const ModelPath *m, const char *text) {
+    Config alone;
+    Error ignored;
+    char *warnings = NULL;
+    bool ok = config_with_ep(&alone, m, text, 1, NULL, 0, 1, &warnings, &ignored);
+    if (ok) config_free(&alone);
+    free(warnings);
+    return ok;
+}
+
 /* The layout it was trained with says nothing about this one: the ranks share the experts where they can. */
 bool model_config(Config *c, const ModelPath *m, const char *const *overrides, int n, int ranks, char **warnings,
                   Error *error) {
@@ -154,6 +165,7 @@ bool model_config(Config *c, const ModelPath *m, const char *const *overrides, i
         config_free(c);
         ok = config_with_ep(c, m, text, ranks, overrides, n, ranks, warnings, error);
     }
+    if (!ok && n && (m->kind == MODEL_HF || text) && !sound_alone(m, text)) error->code = EXIT_INPUT;
     free(text);
     return ok;
 }

@@ -9,8 +9,10 @@
 #include "launch/agree.h"
 
 /* A published model was trained with a tokenizer; bytes mean other things to it, unless it has no more ids than they. */
-static void warn_of_bytes(const Config *c) {
-    if (base_rank || strcmp(c->tokenizer, "bytes") || strcmp(config_origin(c, "tokenizer"), "default")) return;
+void setup_warn_of_bytes(const Config *c) {
+    if (base_rank || c->synthetic_data || strcmp(c->tokenizer, "bytes") ||
+        strcmp(config_origin(c, "tokenizer"), "default"))
+        return;
     if (strcmp(config_origin(c, "model.vocab_size"), "config.json") || c->vocab_size <= TOKENIZER_BYTES_SIZE) return;
     fprintf(
         stderr,
@@ -26,7 +28,6 @@ bool setup_tokenizer(Config *c, Tokenizer **tokenizer, Error *error) {
     if (!c->vocab_size) c->vocab_size = size;
     if (c->bos_token_id < 0) c->bos_token_id = tokenizer_bos(*tokenizer);
     if (c->eos_token_id < 0) c->eos_token_id = tokenizer_eos(*tokenizer);
-    if (!c->synthetic_data) warn_of_bytes(c);
     if (c->vocab_size >= size || c->synthetic_data) return true;
     return fail(error, "model.vocab_size is %lld and tokenizer %s has %lld tokens; make it at least that",
                 (long long)c->vocab_size, c->tokenizer, (long long)size);

@@ -13,6 +13,8 @@ typedef struct {
 
 /* The config's tokenizer; what the config leaves to it (vocab_size, bos, eos) is filled in. */
 bool setup_tokenizer(Config *, Tokenizer **, Error *);
+/* A warning where a published model came without its tokenizer and texts are read as bytes. Once nothing is refused. */
+void setup_warn_of_bytes(const Config *);
 /* Where the prepared shards of a config lie. malloc'd. */
 char *setup_data_folder(const Config *);
 

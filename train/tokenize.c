@@ -150,7 +150,8 @@ static void add_line(Work *w, const char *text, int64_t bytes) {
         w->line_room = 2 * w->line_room + 1024;
         w->line = must_realloc(w->line, w->line_room, sizeof *w->line);
     }
-    w->line[w->lines] = (Line){.text = text, .bytes = bytes, .number = w->next_number + w->lines};
+    int64_t number = w->next_number + w->lines, mark = number == 1 ? text_mark(text, bytes) : 0;
+    w->line[w->lines] = (Line){.text = text + mark, .bytes = bytes - mark, .number = number};
     w->lines++;
 }
 

@@ -34,7 +34,9 @@ static bool load_config(Trainer *t, const CommandLine *line, Error *error) {
         config_load(&t->config, line->input[0], line->override, line->n_override, line->ranks, &warnings, error);
     if (ok && warnings && *warnings && base_rank == 0) fprintf(stderr, "%s", warnings);
     free(warnings);
-    return ok && setup_tokenizer(&t->config, &t->data.tokenizer, error) && check_sample_prompt(t, error);
+    ok = ok && setup_tokenizer(&t->config, &t->data.tokenizer, error) && check_sample_prompt(t, error);
+    if (ok) setup_warn_of_bytes(&t->config);
+    return ok;
 }
 
 static void print_resumed_changes(char *changes) {
