@@ -440,6 +440,9 @@ def full_disk(what, source):
         done = strace([call], words, "-o", "/dev/null", "-e", "inject=%s:error=ENOSPC" % call)
         rows.row(done.returncode == EXIT_IO and "No space left" in done.stderr and not left("new"),
                  "%s: no space at %s" % (what, call), said(done)[:120])
+    done = subprocess.run(["prlimit", "--fsize=100000", *command(words)], cwd=ROOT, env=ENV, capture_output=True, text=True)
+    rows.row(done.returncode == EXIT_IO and "File too large" in done.stderr and not left("new"),
+             "%s: a file beyond ulimit -f" % what, said(done)[:120])
 
 
 def full_tmpfs(what, source):

@@ -1,5 +1,6 @@
 /* main.c - from the command line to a command: parse, check the input once, start ranks, run. The
  * table of commands is in commands.c. */
+#include <signal.h>
 #include <stdio.h>
 
 #include "launch/agree.h"
@@ -31,6 +32,12 @@ static int told(int code) {
     return code == EXIT_DONE ? lost : code;
 }
 
+/* What a file beyond ulimit -f is told as is the error of the write. mpirun is left out: it would wait for ever. */
+static int run_command(const Command *command, const CommandLine *line) {
+    signal(SIGXFSZ, SIG_IGN);
+    return told(command->run(line));
+}
+
 static bool check_input(const Command *command, const CommandLine *line, Error *error) {
     return !command->check_input || command->check_input(line, error);
 }
@@ -48,7 +55,7 @@ static int run_rank(const Command *command, CommandLine *line, const LaunchPlace
     int rank, size;
     Error error = {0};
     launch_init(&rank, &size);
-    int code = check_together(command, line, &error) ? told(command->run(line)) : refuse(place, &error);
+    int code = check_together(command, line, &error) ? run_command(command, line) : refuse(place, &error);
     launch_finish();
     return code;
 }
@@ -66,7 +73,7 @@ int main(int argc, char **argv) {
     bool is_rank = command->ranks == RANKS_MPI && (line.ranks == 1 || place.started);
     if (is_rank) return run_rank(command, &line, &place);
     if (!check_input(command, &line, &error)) return refuse(&place, &error);
-    if (command->ranks != RANKS_MPI) return place.rank == 0 ? told(command->run(&line)) : EXIT_DONE;
+    if (command->ranks != RANKS_MPI) return place.rank == 0 ? run_command(command, &line) : EXIT_DONE;
     if (!launch_sensible(line.ranks, &error)) return refuse(&place, &error);
     return launch_ranks(line.ranks, command->takes & READS_INPUT, argc, argv);
 }
