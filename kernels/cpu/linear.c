@@ -8,10 +8,9 @@
  * Few rows, where the device asks for them as decoding does: dots.h. A row's result then depends neither on the number
  * of rows nor on threads.
  *
- * Weight gradients: tasks are slices of rows of dw, each summed over all rows of its group by one
- * thread, in a tile that is then added to dw in one go. When a group's rows are no multiple of
- * GEMM_STEP, the last block starts that much earlier, with zeros in the place of the surplus rows
- * of dy. */
+ * Weight gradients: tasks are tiles of dw, each summed over all rows of its group by one thread, apart from dw, to which
+ * it then goes in one go. Of a square tile least has to be packed for its products. When a group's rows are no multiple
+ * of GEMM_STEP, the last block starts that much earlier, with zeros in the place of the surplus rows of dy. */
 #include "kernels/cpu/dots.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/vector.h"
@@ -23,9 +22,9 @@
 #include <emmintrin.h>
 #endif
 
-enum { BLOCK_ROWS = 512, SLICE_ROWS = 256, BLOCK_TERMS = 1024, MIN_ROWS = 64, COLUMN_STEP = 64 };
-enum { PARTS = 4 };            /* of rows a thread, at most */
-enum { TILE_BYTES = 1 << 20 }; /* of a slice of dw: stays in the L2 cache */
+enum { BLOCK_ROWS = 512, BLOCK_TERMS = 1024, MIN_ROWS = 64, COLUMN_STEP = 64 };
+enum { PARTS = 4 };                                /* of rows a thread, at most */
+enum { SIDE = 512, TILE_BYTES = SIDE * SIDE * 4 }; /* of a tile of dw at most */
 
 /* c's row i = a's row i times the group's block of b. */
 typedef struct {
@@ -185,57 +184,56 @@ void cpu_grouped_linear_backward_input(Device *device, Tensor dx, Tensor dy, Ten
 typedef struct {
     Tensor dw, dy, x;
     Groups groups;
-    int64_t slice; /* rows of dw a task */
-    bool tiled;    /* a slice is summed in a tile that goes to dw at the end */
+    int64_t rows, cols; /* of a tile */
     bool accumulate;
 } WeightProduct;
 
-/* Where a slice is summed: rows of dw or a tile, and which columns of dy it takes. */
+/* What a task sums before it goes to dw in one go: some rows, columns of dy, by some columns, of x. */
 typedef struct {
+    Span row, col;
     float *sum;
-    int64_t stride, col, rows;
-    int64_t flags; /* ACCUMULATE, but not for the first product into a tile */
-} Slice;
+    bool begun; /* the first product writes the tile, the others add */
+} Tile;
+static int64_t length(Span s) { return s.end - s.first; }
 
 /* sum += dy^T x over rows first .. first + terms - 1 of x; dy points at its first row. */
-static void terms_product(CpuThread *thread, const WeightProduct *p, Slice *s, int64_t first, int64_t terms,
+static void terms_product(CpuThread *thread, const WeightProduct *p, Tile *s, int64_t first, int64_t terms,
                           const void *dy, int64_t dy_stride) {
-    Gemm g = {s->rows,
-              tensor_cols(p->x),
+    Gemm g = {length(s->row),
+              length(s->col),
               terms,
               dy_stride,
               p->x.row_stride,
-              s->stride,
-              gemm_flags(p->x, p->dw) | A_TRANSPOSED | s->flags};
+              length(s->col),
+              gemm_flags(p->x, p->dw) | A_TRANSPOSED | (s->begun ? ACCUMULATE : 0)};
     if (!terms) return;
-    gemm(thread, g, s->sum, dy, element(p->x, first, 0));
-    s->flags = ACCUMULATE;
+    gemm(thread, g, s->sum, dy, element(p->x, first, s->col.first));
+    s->begun = true;
 }
 
 /* A copy of some columns of dy's rows, with zeros for rows that are not to be kept. */
-static const void *masked_copy(char *to, Tensor dy, Span rows, Span kept, int64_t col, int64_t cols) {
-    size_t bytes = (size_t)(cols * dtype_bytes(dy.dtype));
+static const void *masked_copy(char *to, Tensor dy, Span rows, Span kept, Span cols) {
+    size_t bytes = (size_t)(length(cols) * dtype_bytes(dy.dtype));
     for (int64_t row = rows.first; row < rows.end; row++, to += bytes) {
         if (row >= kept.first && row < kept.end)
-            memcpy(to, element(dy, row, col), bytes);
+            memcpy(to, element(dy, row, cols.first), bytes);
         else
             memset(to, 0, bytes);
     }
-    return to - (rows.end - rows.first) * (int64_t)bytes;
+    return to - length(rows) * (int64_t)bytes;
 }
 
-static void slice_terms(CpuThread *thread, const WeightProduct *p, Slice *s, Span terms) {
-    int64_t count = terms.end - terms.first, rounded = round_up(count, GEMM_STEP);
+static void tile_terms(CpuThread *thread, const WeightProduct *p, Tile *s, Span terms) {
+    int64_t count = length(terms), rounded = round_up(count, GEMM_STEP);
     int64_t valid = p->groups.first[p->groups.count], first = max_i64(0, terms.end - rounded);
     if (count == rounded || first + rounded > valid) {
         int64_t even = count / GEMM_STEP * GEMM_STEP, rest = terms.first + even;
-        terms_product(thread, p, s, terms.first, even, element(p->dy, terms.first, s->col), p->dy.row_stride);
-        terms_product(thread, p, s, rest, count - even, element(p->dy, rest, s->col), p->dy.row_stride);
+        terms_product(thread, p, s, terms.first, even, element(p->dy, terms.first, s->row.first), p->dy.row_stride);
+        terms_product(thread, p, s, rest, count - even, element(p->dy, rest, s->row.first), p->dy.row_stride);
         return;
     }
-    Span rows = {first, first + rounded};
-    const void *dy = masked_copy(thread->tiles + TILE_BYTES, p->dy, rows, terms, s->col, s->rows);
-    terms_product(thread, p, s, first, rounded, dy, s->rows);
+    const void *dy = masked_copy(thread->tiles + TILE_BYTES, p->dy, (Span){first, first + rounded}, terms, s->row);
+    terms_product(thread, p, s, first, rounded, dy, length(s->row));
 }
 
 /* Like memcpy, but past the caches: reading a line first only to overwrite it costs as much as writing it. */
@@ -254,44 +252,45 @@ static void stream_end(void) {
 #endif
 }
 
-/* A finished row of a slice; NULL stands for zeros: no row of x belonged to its group. */
-static void put_row(float *dw, const float *sum, int64_t cols, bool accumulate) {
-    if (accumulate && sum)
+/* A finished row of a tile; one not begun is zeros: no row of x belonged to its group. */
+static void put_row(float *dw, const float *sum, int64_t cols, bool begun, bool accumulate) {
+    if (accumulate && begun)
         floats_add(dw, sum, cols);
-    else if (!accumulate && sum)
+    else if (!accumulate && begun)
         stream(dw, sum, cols);
     else if (!accumulate)
         memset(dw, 0, (size_t)cols * sizeof *dw);
 }
 
-static void slice_product(CpuThread *thread, const WeightProduct *p, int64_t task) {
-    int64_t rows = tensor_cols(p->dy), slices = ceil_div(rows, p->slice), group = task / slices;
-    int64_t col = task % slices * p->slice, cols = tensor_cols(p->x), end = p->groups.first[group + 1];
-    float *dw = element(p->dw, group * rows + col, 0);
-    Slice s = {dw, p->dw.row_stride, col, min_i64(p->slice, rows - col), p->accumulate ? ACCUMULATE : 0};
-    if (p->tiled) s.sum = (float *)thread->tiles, s.stride = cols, s.flags = 0;
+static void tile_product(CpuThread *thread, const WeightProduct *p, int64_t group, Span row, Span col) {
+    int64_t end = p->groups.first[group + 1], cols = length(col);
+    Tile s = {row, col, (float *)thread->tiles, false};
     for (int64_t first = p->groups.first[group]; first < end; first += BLOCK_TERMS)
-        slice_terms(thread, p, &s, (Span){first, min_i64(first + BLOCK_TERMS, end)});
-    for (int64_t i = 0; i < s.rows && (p->tiled || !s.flags); i++)
-        put_row(dw + i * p->dw.row_stride, s.flags ? s.sum + i * cols : NULL, cols, p->accumulate);
+        tile_terms(thread, p, &s, (Span){first, min_i64(first + BLOCK_TERMS, end)});
+    float *dw = element(p->dw, group * tensor_cols(p->dy) + row.first, col.first);
+    for (int64_t i = 0; i < length(row); i++, dw += p->dw.row_stride)
+        put_row(dw, s.sum + i * cols, cols, s.begun, p->accumulate);
     stream_end();
 }
 
-/* Slices as large as a tile allows, and as many as keep all threads busy when groups are few. */
+/* As many tiles as keep all threads busy where groups are few. */
 static void weight_products(Device *device, Tensor dw, Tensor dy, Tensor x, Groups groups, bool accumulate) {
-    int64_t rows = tensor_cols(dy), cols = tensor_cols(x), most = TILE_BYTES / 4 / max_i64(cols, 1);
-    WeightProduct p = {
-        .dw = dw, .dy = dy, .x = x, .groups = groups, .tiled = most >= MIN_ROWS, .accumulate = accumulate};
+    int64_t rows = tensor_cols(dy), cols = tensor_cols(x);
     if (!rows || !cols) return;
-    int64_t slices = ceil_div(rows, p.tiled ? min_i64(most, SLICE_ROWS) / GEMM_STEP * GEMM_STEP : SLICE_ROWS);
-    if (groups.count < 4 * device->threads) slices = round_up(slices, device->threads);
-    p.slice = round_up(ceil_div(rows, slices), GEMM_STEP);
-    int64_t tasks = groups.count * ceil_div(rows, p.slice);
+    int64_t across = ceil_div(cols, SIDE), down = ceil_div(rows, SIDE);
+    if (groups.count * across < 4 * device->threads) down = round_up(down, device->threads);
+    WeightProduct p = {.dw = dw, .dy = dy, .x = x, .groups = groups, .accumulate = accumulate};
+    p.rows = round_up(ceil_div(rows, down), GEMM_STEP), p.cols = round_up(ceil_div(cols, across), GEMM_STEP);
+    down = ceil_div(rows, p.rows), across = ceil_div(cols, p.cols);
 #pragma omp parallel num_threads(device->threads)
     {
         CpuThread *thread = cpu_thread(device);
 #pragma omp for schedule(dynamic)
-        for (int64_t task = 0; task < tasks; task++) slice_product(thread, &p, task);
+        for (int64_t task = 0; task < groups.count * down * across; task++) {
+            int64_t row = task / across % down * p.rows, col = task % across * p.cols;
+            tile_product(thread, &p, task / across / down, (Span){row, min_i64(rows, row + p.rows)},
+                         (Span){col, min_i64(cols, col + p.cols)});
+        }
     }
 }
 
