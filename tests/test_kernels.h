@@ -56,6 +56,7 @@ void test_devices(void);
 /* test_kernels_extremes.c */
 void test_router_equals(void);
 void test_plan_routing(void);
+void test_small_decay(void);
 void test_drop_equals(void);
 void test_cross_entropy_of_pieces(void);
 void test_attention_to_one_key(void);

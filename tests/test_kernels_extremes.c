@@ -1,5 +1,5 @@
 /* test_kernels_extremes.c - routing and dropping where scores are equal or no numbers, routing as a plan makes it up, a
- * logit far above the others, and attention to a single key. */
+ * logit far above the others, attention to a single key, and a weight decay of a few units in the last place. */
 #include "tests/test_kernels.h"
 
 #include <math.h>
@@ -137,4 +137,31 @@ void test_attention_to_one_key(void) {
         trial_close(&t);
     }
     device_close(device);
+}
+
+/* What many weights lose together is the decay, though a single one loses whole units in its last place. */
+void test_small_decay(void) {
+    enum { WEIGHTS = 20000 };
+    AdamwRule rule = {.beta1 = 0.9,
+                      .beta2 = 0.95,
+                      .epsilon = 1e-8,
+                      .gradient_scale = 1,
+                      .correction1 = 0.1,
+                      .correction2 = 0.05,
+                      .learning_rate = 5e-6,
+                      .weight_decay = 0.1};
+    Trial t;
+    trial_open(&t, device_open("cpu", NULL), F32, false);
+    double *before = must_alloc(WEIGHTS, sizeof *before), sum = 0, lost = 0;
+    for (int i = 0; i < WEIGHTS; i++) before[i] = (float)(1 + (double)i / WEIGHTS), sum += before[i];
+    double *none = must_alloc(WEIGHTS, sizeof *none);
+    Tensor w = trial_place(&t, F32, 1, WEIGHTS, before), m = trial_place(&t, F32, 1, WEIGHTS, none);
+    Tensor v = trial_place(&t, F32, 1, WEIGHTS, none), dw = trial_place(&t, F32, 1, WEIGHTS, none);
+    t.k->adamw(t.device, w, w, m, v, dw, rule);
+    double *after = trial_read(&t, w);
+    for (int i = 0; i < WEIGHTS; i++) lost += before[i] - after[i];
+    expect(fabs(lost / sum / 5e-7 - 1) < 0.01, "decay %g, wanted 5e-7", lost / sum);
+    free(before), free(none), free(after);
+    trial_close(&t);
+    device_close(t.device);
 }

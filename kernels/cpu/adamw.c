@@ -6,9 +6,10 @@
 #include <math.h>
 
 typedef struct {
-    float scale, beta1, rest1, beta2, rest2, keep, step, root2, epsilon;
+    float scale, beta1, rest1, beta2, rest2, decay, step, root2, epsilon;
 } Factors;
 
+/* The decay by itself: 1 - decay has too few digits for it, at a learning rate of 5e-6 one in twenty was lost. */
 static LOOP void step_piece(float *restrict master, float *restrict m, float *restrict v, const float *restrict dw,
                             Factors f, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
@@ -16,7 +17,7 @@ static LOOP void step_piece(float *restrict master, float *restrict m, float *re
         float mean = f.beta1 * m[i] + f.rest1 * g, square = f.beta2 * v[i] + f.rest2 * g * g;
         m[i] = mean;
         v[i] = square;
-        master[i] = master[i] * f.keep - f.step * mean / (sqrtf(square) * f.root2 + f.epsilon);
+        master[i] -= f.decay * master[i] + f.step * mean / (sqrtf(square) * f.root2 + f.epsilon);
     }
 }
 
@@ -26,7 +27,7 @@ static Factors factors_of(AdamwRule rule) {
                      (float)(1 - rule.beta1),
                      (float)rule.beta2,
                      (float)(1 - rule.beta2),
-                     (float)(1 - rule.learning_rate * rule.weight_decay),
+                     (float)(rule.learning_rate * rule.weight_decay),
                      (float)(rule.learning_rate / rule.correction1),
                      (float)(1 / sqrt(rule.correction2)),
                      (float)rule.epsilon};
