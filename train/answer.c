@@ -17,7 +17,6 @@ typedef struct {
     const Config *config;
     const Tokenizer *tokenizer;
     Shots shots;
-    Questions *from;
     Question question[BLOCK];
     int32_t *ids[BLOCK];
     Prompt prompt[BLOCK]; /* ids, or what is left of them */
@@ -63,10 +62,7 @@ static void block_clear(AnswerBlock *b) {
 static AnswerBlock *block_open(const Task *task, const Config *c, const Tokenizer *t, Error *error) {
     AnswerBlock *b = must_alloc(1, sizeof *b);
     *b = (AnswerBlock){.task = task, .config = c, .tokenizer = t};
-    if (shots_open(&b->shots, task->path, LINES_ANSWER, task->shots, error))
-        b->from = questions_open(task->path, LINES_ANSWER, error);
-    if (b->from) return b;
-    shots_close(&b->shots);
+    if (shots_open(&b->shots, task->path, LINES_ANSWER, task->shots, error)) return b;
     free(b);
     return NULL;
 }
@@ -74,7 +70,6 @@ static AnswerBlock *block_open(const Task *task, const Config *c, const Tokenize
 static void block_close(AnswerBlock *b) {
     if (!b) return;
     block_clear(b);
-    questions_close(b->from);
     shots_close(&b->shots);
     free(b);
 }
@@ -92,7 +87,7 @@ static void add_prompt(AnswerBlock *b, int i) {
 static bool block_read(AnswerBlock *b, Error *error) {
     block_clear(b);
     for (bool found = true; b->count < BLOCK; b->count++) {
-        if (!questions_next(b->from, &b->question[b->count], &found, error)) return false;
+        if (!questions_next(b->shots.asked, &b->question[b->count], &found, error)) return false;
         if (!found) break;
         add_prompt(b, b->count);
     }

@@ -18,7 +18,6 @@ typedef struct {
     const Config *config;
     const Tokenizer *tokenizer;
     Shots shots;
-    Questions *from;
     Question question[BLOCK];
     int count, items;
     Scored item[BLOCK * CHOICES_MOST]; /* of all choices, one question after the other */
@@ -33,10 +32,7 @@ static void block_clear(ChoiceBlock *b) {
 static ChoiceBlock *block_open(const Task *task, const Config *c, const Tokenizer *t, Error *error) {
     ChoiceBlock *b = must_alloc(1, sizeof *b);
     *b = (ChoiceBlock){.task = task, .config = c, .tokenizer = t};
-    if (shots_open(&b->shots, task->path, LINES_CHOICE, task->shots, error))
-        b->from = questions_open(task->path, LINES_CHOICE, error);
-    if (b->from) return b;
-    shots_close(&b->shots);
+    if (shots_open(&b->shots, task->path, LINES_CHOICE, task->shots, error)) return b;
     free(b);
     return NULL;
 }
@@ -44,7 +40,6 @@ static ChoiceBlock *block_open(const Task *task, const Config *c, const Tokenize
 static void block_close(ChoiceBlock *b) {
     if (!b) return;
     block_clear(b);
-    questions_close(b->from);
     shots_close(&b->shots);
     free(b);
 }
@@ -73,7 +68,7 @@ static bool block_read(ChoiceBlock *b, Error *error) {
     block_clear(b);
     for (bool found = true; b->count < BLOCK;) {
         Question *q = &b->question[b->count];
-        if (!questions_next(b->from, q, &found, error)) return false;
+        if (!questions_next(b->shots.asked, q, &found, error)) return false;
         if (!found) break;
         b->count++;
         if (!add_question(b, q, error)) return false;

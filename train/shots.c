@@ -32,11 +32,13 @@ bool shots_open(Shots *s, const char *file, LinesKind kind, int64_t shots, Error
     if (ok && s->count <= shots)
         ok = fail(error, "%s: %lld shots and a question take %lld different questions, it has %lld", file,
                   (long long)shots, (long long)shots + 1, (long long)s->count);
+    ok = ok && (s->asked = questions_open(file, kind, error)) != NULL;
     if (!ok) shots_close(s);
     return ok;
 }
 
 void shots_close(Shots *s) {
+    questions_close(s->asked);
     for (int64_t i = 0; i < s->count; i++) question_free(&s->question[i]);
     free(s->question);
     *s = (Shots){0};

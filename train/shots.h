@@ -1,4 +1,4 @@
-/* shots.h - what a model is shown before it is asked: solved questions of the same file.
+/* shots.h - the questions of a file, and what a model is shown before it is asked one: solved questions of the same file.
  *
  *   Question: {question}\nAnswer: {right answer}\n\n     for each of the shots
  *   Question: {question}\nAnswer:                        and what is scored or generated begins with a space
@@ -13,8 +13,10 @@
 typedef struct {
     Question *question; /* the first shots + 1 of the file with different texts */
     int64_t count, shots;
+    Questions *asked; /* all of the file, one after the other */
 } Shots;
 
+/* False + message; what was opened is closed again. */
 bool shots_open(Shots *, const char *file, LinesKind, int64_t shots, Error *);
 void shots_close(Shots *);
 /* The text above, malloc'd. */
