@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kernels/shapes.h"
+
 const Node *key_origin(const Config *c, const char *path) {
     const Key *key = key_find(path);
     check(key, "no key is called %s", path);
@@ -58,6 +60,12 @@ static bool check_attention(const Config *c, Error *error) {
                    "tie_word_embeddings must be false: the family has its own head");
     if (c->attention_bias)
         return bad(error, c, "model.attention_bias", "attention_bias must be false: the family has no biases");
+    if (attention_latent_floats(c->num_attention_heads, c->kv_lora_rank, c->qk_rope_head_dim) > LATENT_FLOATS_MOST)
+        return bad(
+            error, c, "model.kv_lora_rank",
+            "kv_lora_rank %lld with %lld heads is more than attention over the cache has room for (512 with 512 "
+            "heads is not)",
+            LL(c->kv_lora_rank), LL(c->num_attention_heads));
     return true;
 }
 

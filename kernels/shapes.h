@@ -43,9 +43,16 @@ LatentDims absorb_queries_dims(Tensor y, Tensor q, Tensor w, int heads);
 LatentDims absorb_values_dims(Tensor y, Tensor w, int heads);
 void shape_absorb_queries(const Device *, Tensor y, Tensor q, Tensor w, int heads);
 void shape_absorb_values(const Device *, Tensor y, Tensor x, Tensor w, int heads);
-/* Queries that are computed together, at most, when they are of one sequence; pieces that its keys are cut into. */
-enum { LATENT_ROWS = 64, LATENT_SPLITS = 16 };
+/* Queries that are computed together, at most, when they are of one sequence; pieces that its keys are cut into; keys
+ * that are looked at together. */
+enum { LATENT_ROWS = 64, LATENT_SPLITS = 16, LATENT_KEYS = 64 };
 static inline int64_t attention_latent_tile(int heads) { return max_i64(LATENT_ROWS / heads, 1); }
+/* Floats that a thread computes with, and the most it may have; configs refuse a model that takes more. */
+enum { LATENT_FLOATS_MOST = (1 << 20) - 128 }; /* a MiB of them, but for lines of caches begun */
+static inline int64_t attention_latent_floats(int64_t heads, int64_t latent, int64_t rope) {
+    int64_t rows = attention_latent_tile((int)heads) * heads, width = latent + rope;
+    return rows * (width + LATENT_KEYS + 2 * (latent + 2)) + LATENT_KEYS * width;
+}
 int64_t attention_latent_parts(const Device *, int64_t n, int heads);
 void shape_attention_latent(const Device *, Tensor out, Tensor parts, Tensor q, Tensor cache, Tensor range,
                             int heads);

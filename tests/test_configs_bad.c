@@ -260,6 +260,7 @@ static const struct {
     {"model_type", NULL, "has no model_type"},
     {"hidden_size", NULL, "has no hidden_size"},
     {"kv_lora_rank", NULL, "has no kv_lora_rank"},
+    {"kv_lora_rank", "8192", "more than attention over the cache has room for"},
     {"hidden_size", "null", "hidden_size is null"},
     {"hidden_size", "64.0", "hidden_size is 64.0; it must be a whole number"},
     {"hidden_size", "\"64\"", "hidden_size is \"64\""},

@@ -12,7 +12,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK_KEYS = 64, LEAST_SPLIT = 512 };
+enum { LEAST_SPLIT = 512 };
 
 typedef struct {
     Tensor out, parts, q, cache, range;
@@ -50,13 +50,13 @@ static LatentTile tile_at(const Latent *a, int64_t token) {
     }
     int64_t rows = t.seen.end - t.seen.first;
     t.splits = max_i64(1, min_i64(LATENT_SPLITS, ceil_div(rows, LEAST_SPLIT)));
-    t.split = round_up(ceil_div(rows, t.splits), BLOCK_KEYS);
+    t.split = round_up(ceil_div(rows, t.splits), LATENT_KEYS);
     return t;
 }
 
 /* What a thread computes with: rows are (token, head) of a tile. */
 typedef struct {
-    float *query, *keys, *score; /* (m, width) (BLOCK_KEYS, width) (m, BLOCK_KEYS) */
+    float *query, *keys, *score; /* (m, width) (LATENT_KEYS, width) (m, LATENT_KEYS) */
     float *part, *sum;           /* (m, latent + 2): weighted latents, their largest score, their mass */
 } LatentSpace;
 
@@ -70,8 +70,8 @@ static LatentSpace space_carve(const Latent *a, char *at, char *end) {
     int64_t m = attention_latent_tile((int)a->heads) * a->heads;
     LatentSpace s;
     s.query = take_floats(&at, m * a->width);
-    s.keys = take_floats(&at, BLOCK_KEYS * a->width);
-    s.score = take_floats(&at, m * BLOCK_KEYS);
+    s.keys = take_floats(&at, LATENT_KEYS * a->width);
+    s.score = take_floats(&at, m * LATENT_KEYS);
     s.part = take_floats(&at, m * (a->latent + 2));
     s.sum = take_floats(&at, m * (a->latent + 2));
     check(at <= end, "%lld heads over latents of %lld are more than a thread has room for", (long long)a->heads,
@@ -125,12 +125,12 @@ static void attend_block(const Latent *a, const LatentTile *t, LatentSpace *s, f
                          int64_t n) {
     int64_t m = t->tokens * a->heads, stride, unit = a->latent + 2;
     const float *keys = block_widened(s->keys, a->cache, first, n, 0, a->width, &stride);
-    dots((Dots){m, n, a->width, a->width, stride, BLOCK_KEYS}, s->score, s->query, keys, F32);
+    dots((Dots){m, n, a->width, a->width, stride, LATENT_KEYS}, s->score, s->query, keys, F32);
     for (int64_t i = 0; i < m; i++) {
         int64_t seen = row_range(a, t->token + i / a->heads).end - first;
-        softmax_row(a, part + i * unit, s->score + i * BLOCK_KEYS, seen, n);
+        softmax_row(a, part + i * unit, s->score + i * LATENT_KEYS, seen, n);
     }
-    combine((Dots){m, a->latent, n, BLOCK_KEYS, stride, unit}, part, s->score, keys);
+    combine((Dots){m, a->latent, n, LATENT_KEYS, stride, unit}, part, s->score, keys);
 }
 
 static void attend_split(const Latent *a, const LatentTile *t, LatentSpace *s, float *part, int64_t split) {
@@ -138,7 +138,7 @@ static void attend_split(const Latent *a, const LatentTile *t, LatentSpace *s, f
     part_clear(a, part, t->tokens * a->heads);
     __atomic_fetch_add(a->bytes_read, max_i64(end - first, 0) * a->width * dtype_bytes(a->cache.dtype),
                        __ATOMIC_RELAXED);
-    for (; first < end; first += BLOCK_KEYS) attend_block(a, t, s, part, first, min_i64(BLOCK_KEYS, end - first));
+    for (; first < end; first += LATENT_KEYS) attend_block(a, t, s, part, first, min_i64(LATENT_KEYS, end - first));
 }
 
 static LOOP void merge_row(float *restrict sum, const float *restrict part, int64_t latent) {
