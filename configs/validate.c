@@ -64,7 +64,7 @@ static bool check_attention(const Config *c, Error *error) {
         return bad(
             error, c, "model.kv_lora_rank",
             "kv_lora_rank %lld with %lld heads is more than attention over the cache has room for (512 with 512 "
-            "heads is not)",
+            "heads fits)",
             LL(c->kv_lora_rank), LL(c->num_attention_heads));
     return true;
 }

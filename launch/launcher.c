@@ -227,7 +227,7 @@ bool launch_sensible(int ranks, Error *error) {
 typedef struct {
     int from, to;
     bool lost;       /* `to` took no more; what else comes is thrown away */
-    bool from_ranks; /* its first byte tells that they hear signals */
+    bool from_ranks; /* a byte in it, before anything of theirs, tells that they hear signals */
     pthread_t thread;
 } Passing;
 
@@ -238,6 +238,14 @@ static bool write_whole(int to, const char *bytes, ssize_t n) {
     return true;
 }
 
+/* What mpirun is asked to print of its own comes before it. */
+static bool take_hearing(char *bytes, ssize_t *n) {
+    char *at = memchr(bytes, HEARING, (size_t)*n);
+    if (!at) return false;
+    memmove(at, at + 1, (size_t)(bytes + --*n - at));
+    return true;
+}
+
 static void *pass_bytes_on(void *own) {
     enum { BYTES = 65536 };
     Passing *p = own;
@@ -245,11 +253,8 @@ static void *pass_bytes_on(void *own) {
     ssize_t n;
     bool begins = p->from_ranks;
     while ((n = read(p->from, bytes, BYTES)) > 0 || (n < 0 && errno == EINTR)) {
-        if (n <= 0) continue;
-        bool tells = begins && *bytes == HEARING;
-        if (begins) hear_ranks();
-        begins = false;
-        if (!p->lost) p->lost = !write_whole(p->to, bytes + tells, n - tells);
+        if (begins && n > 0 && take_hearing(bytes, &n)) begins = false, hear_ranks();
+        if (n > 0 && !p->lost) p->lost = !write_whole(p->to, bytes, n);
     }
     free(bytes);
     close(p->to);
@@ -259,6 +264,7 @@ static void *pass_bytes_on(void *own) {
 static void start_passing(Passing *p, int from, int to, bool from_ranks) {
     *p = (Passing){.from = from, .to = to, .from_ranks = from_ranks};
     signal(SIGPIPE, SIG_IGN); /* the ranks may end before the input does, who reads the output before the ranks */
+    signal(SIGXFSZ, SIG_IGN); /* a write beyond ulimit -f fails like one on a full disk */
     check(!pthread_create(&p->thread, NULL, pass_bytes_on, p), "cannot start a thread");
 }
 

@@ -289,8 +289,9 @@ void watchdog_close(void) {
     watchdog_farewell();
     atomic_store(&helper_stop, true);
     pthread_join(helper, NULL);
-    munmap(journal, (size_t)journal_bytes());
-    journal = NULL;
+    Journal *mapped = journal;
+    journal = NULL; /* first: a signal's farewell writes in it */
+    munmap(mapped, (size_t)journal_bytes());
     depth = 0;
     steps_timed = 0;
 }

@@ -4,6 +4,7 @@ and what mistakes end with."""
 import glob
 import json
 import os
+import resource
 import shutil
 import signal
 import struct
@@ -171,6 +172,10 @@ def mistakes(rows, folder):
                  said(done)[:160])
 
 
+def file_limit():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64000002, 64000002))
+
+
 def full_disks(rows):
     """Standard output that takes nothing, and devices that -o must leave where they are."""
     says = "dsv2: standard output: cannot write; is the disk full?\n"  # whoever notices it
@@ -183,6 +188,14 @@ def full_disks(rows):
     for words in [["help"], ["inspect", FIXTURE]]:
         done = subprocess.run(command(words), env=ENV, stdout=open("/dev/full", "w"), stderr=subprocess.PIPE, text=True)
         rows.row(done.returncode == 74 and done.stderr == says, "full disk, %s" % words[0])
+    nearly = os.path.join(rows.folder, "nearly-full")
+    with open(nearly, "w") as f:
+        f.truncate(64000000)  # all but 2 of what a file may have: MPI makes smaller ones
+    for ranks in 1, 2:
+        done = subprocess.run(command(["generate", FIXTURE, "a", "max_new_tokens=4"], ranks), env=ENV,
+                              stdout=open(nearly, "a"), stderr=subprocess.PIPE, text=True, preexec_fn=file_limit)
+        rows.row(done.returncode == 74 and done.stderr.count(says) == 1, "ulimit -f, %d ranks" % ranks,
+                 "exit %d" % done.returncode)
     place = os.path.join(rows.folder, "null")
     os.symlink("/dev/null", place)
     done = dsv2(["generate", FIXTURE, "a", "-o", place, "max_new_tokens=4"])

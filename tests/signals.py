@@ -8,7 +8,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools"))
-from runs import ENV, ROOT, Rows, command, log_of, signalled  # noqa: E402
+from runs import ENV, ROOT, Rows, command, log_of  # noqa: E402
 
 FIXTURE = os.path.join(ROOT, "tests/fixtures/tiny-lite")
 SAMPLE = os.path.join(ROOT, "data/sample/genesis.txt")
@@ -98,25 +98,20 @@ def through_the_script():
     rows.row(job.returncode == EXIT_RETRY, "launch.sh: USR1 kills what has not begun", "exit %d" % job.returncode)
 
 
-def half_made():
-    """import and export: while the folder is being filled."""
-    for words in ["import", FIXTURE], ["export", FIXTURE]:
-        folder = rows.new_folder(words[0])
-        code, says = signalled(words + ["-o", os.path.join(folder, "out")], 1, signal.SIGTERM, folder + "/.tmp-out")
-        left, whole = os.listdir(folder), code == EXIT_DONE
-        rows.row(left == ["out"] if whole else code == EXIT_RETRY and not left and "nothing is written" in says,
-                 "SIGTERM while %s writes" % words[0], "exit %d, left: %s" % (code, left))
+def open_files(pid):
+    folder = "/proc/%d/fd" % pid
+    try:
+        return [os.readlink(os.path.join(folder, name)) for name in os.listdir(folder)]
+    except OSError:
+        return []
 
 
-def hashing():
-    """train hashes the checkpoint that it resumes from: there is nothing new to save."""
-    cwd, words = rows.new_folder("hashing"), ["train", rows.config(), "save_steps=4", "lr_scheduler_type=constant"]
-    subprocess.run(command(words + ["steps=4"]), cwd=cwd, env=ENV, stdin=subprocess.DEVNULL, capture_output=True)
-    file = os.path.join(cwd, "run/checkpoints/step-00000004/rank-00000.h5")
-    slow = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", file, "-P", os.path.relpath(file, cwd), "-e", "trace=pread64",
-            "-e", "inject=pread64:delay_enter=500000:when=1"]
-    job = subprocess.Popen(slow + command(words + ["steps=8"]), cwd=cwd, env=ENV, stdin=subprocess.DEVNULL,
-                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+def stopped_at(words, cwd, file, call):
+    """SIGTERM once the program has a file open, whose first such system call takes half a second: code and messages."""
+    slow = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", file, "-P", os.path.relpath(file, cwd), "-e", "trace=" + call,
+            "-e", "inject=%s:delay_enter=500000:when=1" % call]
+    job = subprocess.Popen(slow + command(words), cwd=cwd, env=ENV, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.PIPE, text=True)
     pid = None
     while job.poll() is None and not (pid and file in open_files(pid)):
         with open("/proc/%d/task/%d/children" % (job.pid, job.pid)) as f:
@@ -124,13 +119,31 @@ def hashing():
     if pid:
         os.kill(pid, signal.SIGTERM)
     says = job.communicate(timeout=60)[1]
-    rows.row(job.returncode == EXIT_RETRY and "stopped by SIGTERM" in says and
-             len(log_of(os.path.join(cwd, "run"))) == 4, "SIGTERM while train hashes a checkpoint",
-             "exit %d: %s" % (job.returncode, says.strip()[-60:]))
+    return job.returncode, says
+
+
+def half_made():
+    """import and export: while the folder is being filled."""
+    for word, file in ("import", "rank-00000.h5"), ("export", "model.safetensors"):
+        folder = rows.new_folder(word)
+        code, says = stopped_at([word, FIXTURE, "-o", "out"], folder, os.path.join(folder, ".tmp-out", file), "pwrite64")
+        left = os.listdir(folder)
+        rows.row(code == EXIT_RETRY and not left and "nothing is written" in says, "SIGTERM while %s writes" % word,
+                 "exit %d, left: %s" % (code, left))
+
+
+def hashing():
+    """train hashes the checkpoint that it resumes from: there is nothing new to save."""
+    cwd, words = rows.new_folder("hashing"), ["train", rows.config(), "save_steps=4", "lr_scheduler_type=constant"]
+    subprocess.run(command(words + ["steps=4"]), cwd=cwd, env=ENV, stdin=subprocess.DEVNULL, capture_output=True)
+    file = os.path.join(cwd, "run/checkpoints/step-00000004/rank-00000.h5")
+    code, says = stopped_at(words + ["steps=8"], cwd, file, "pread64")
+    rows.row(code == EXIT_RETRY and "stopped by SIGTERM" in says and len(log_of(os.path.join(cwd, "run"))) == 4,
+             "SIGTERM while train hashes a checkpoint", "exit %d: %s" % (code, says.strip()[-60:]))
 
 
 def in_the_middle():
-    """train-tokenizer reads for long; tokenize waits for its input, and what it gives out are whole lines."""
+    """train-tokenizer reads for long; tokenize waits for its input."""
     text, out = os.path.join(rows.folder, "long.txt"), os.path.join(rows.folder, "tokenizer")
     with open(SAMPLE, "rb") as source, open(text, "wb") as to:
         to.write(source.read() * 400)
@@ -145,17 +158,7 @@ def in_the_middle():
     job.stdin.write('{"text": "a"}\n' * 9)
     job.stdin.flush()
     time.sleep(0.3)
-    job.send_signal(signal.SIGINT)
-    job.wait(30)
     stopped(job, signal.SIGINT, "SIGINT while tokenize waits for its input")
-
-
-def open_files(pid):
-    folder = "/proc/%d/fd" % pid
-    try:
-        return [os.readlink(os.path.join(folder, name)) for name in os.listdir(folder)]
-    except OSError:
-        return []
 
 
 def main():

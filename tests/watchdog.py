@@ -92,8 +92,10 @@ def patient(config, model):
     chat = start(["chat", model, "temperature=0", "max_new_tokens=8"], rows.folder)
     load = start(["train", config, "steps=3", *KEYS], made, 0, ("pread64", "run/checkpoints/step-00000002/rank-00000.h5"))
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        pool.submit(ended, prepare, began, EXIT_DONE, "text that takes long to read")
-        pool.submit(ended, load, began, EXIT_DONE, "a checkpoint that takes long to hash")
+        both = [pool.submit(ended, prepare, began, EXIT_DONE, "text that takes long to read"),
+                pool.submit(ended, load, began, EXIT_DONE, "a checkpoint that takes long to hash")]
+    for job in both:
+        job.result()
     ended(chat, began, EXIT_DONE, "somebody who thinks for long", given="who?\n")
 
 

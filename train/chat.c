@@ -131,7 +131,7 @@ static char *share_text(Comm *world, const char *text, int64_t bytes) {
 static int tell_end(const Chat *c, PromptEnd end, int64_t new_tokens, Error *error) {
     if (end == ENDED_NAN) return fail(error, "the model's logits are not numbers"), EXIT_NUMERIC;
     if (ferror(stdout)) return launch_output_lost(error);
-    if (end == ENDED_STOPPED) return fail(error, "stopped by a signal"), EXIT_RETRY;
+    if (end == ENDED_STOPPED) return signals_stopped(error, ""), EXIT_RETRY;
     if (end == ENDED_LENGTH && base_rank == 0)
         fprintf(c->notes, "(cut after %lld tokens: %s)\n", (long long)new_tokens,
                 new_tokens == c->config.max_new_tokens ? "max_new_tokens" : "the conversation is full");

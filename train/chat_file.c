@@ -171,8 +171,7 @@ static int finish(Lines *l, Error *error) {
     Comm *world = l->chat->session.world;
     int64_t counts[2] = {l->nan, l->stopped};
     comm_reduce_i64(world, counts, 2, REDUCE_SUM);
-    if (counts[1])
-        return fail(error, "stopped by a signal%s", l->chat->line->out ? "; nothing is written" : ""), EXIT_RETRY;
+    if (counts[1]) return signals_stopped(error, l->chat->line->out ? NOTHING_WRITTEN : ""), EXIT_RETRY;
     if (!agree(world, outfile_keep(&l->out, error), error)) return EXIT_IO;
     return counts[0] ? (fail(error, "the model's logits are not numbers"), EXIT_NUMERIC) : EXIT_DONE;
 }

@@ -32,7 +32,8 @@ static int told(int code) {
     return code == EXIT_DONE ? lost : code;
 }
 
-/* What a file beyond ulimit -f is told as is the error of the write. mpirun is left out: it would wait for ever. */
+/* A write beyond ulimit -f fails like one on a full disk; so in the launcher. mpirun is left out: it would wait for
+ * ever. */
 static int run_command(const Command *command, const CommandLine *line) {
     signal(SIGXFSZ, SIG_IGN);
     return told(command->run(line));

@@ -135,7 +135,7 @@ static bool open_weights(Trainer *t, const CommandLine *line, int *code, Error *
     Session *s = &t->session;
     watchdog_section(SECTION_LOAD); /* rank 0 reads whole checkpoints to find the one to resume from */
     if (!open_folder(t, line->fresh, code, error)) return false;
-    signals_open(); /* from here on something may be half made */
+    signals_open(); /* before this there is nothing to keep */
     if (!setup_data(&t->data, &t->config, s->world, error) ||
         !tasks_open(&t->tasks, &t->config, &t->data, s->world, error))
         return false;
