@@ -173,7 +173,7 @@ def mistakes(rows, folder):
 
 
 def file_limit():
-    resource.setrlimit(resource.RLIMIT_FSIZE, (64000002, 64000002))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64000000, 64000000))
 
 
 def full_disks(rows):
@@ -190,7 +190,7 @@ def full_disks(rows):
         rows.row(done.returncode == 74 and done.stderr == says, "full disk, %s" % words[0])
     nearly = os.path.join(rows.folder, "nearly-full")
     with open(nearly, "w") as f:
-        f.truncate(64000000)  # all but 2 of what a file may have: MPI makes smaller ones
+        f.truncate(64000000)  # all that a file may have: MPI makes smaller ones
     for ranks in 1, 2:
         done = subprocess.run(command(["generate", FIXTURE, "a", "max_new_tokens=4"], ranks), env=ENV,
                               stdout=open(nearly, "a"), stderr=subprocess.PIPE, text=True, preexec_fn=file_limit)
