@@ -57,7 +57,7 @@ static char *make_lines(int64_t *bytes, int count) {
     size_t all;
     FILE *f = open_memstream(&text, &all);
     for (int i = 0; i < count; i++)
-        fprintf(f, "{\"id\": %d, \"text\": \"line %d \xe2\x82\xac and\\n %d\"}\n", i, i, i * i);
+        fprintf(f, "{\"id\": %d, \"text\": \"line %d \xe2\x82\xac and\\n %lld\"}\n", i, i, (long long)i * i);
     fclose(f);
     *bytes = (int64_t)all;
     return text;
