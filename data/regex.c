@@ -205,7 +205,7 @@ int regex_find(const Regex *r, RegexScratch *s, const char *text, int64_t bytes,
     return 1;
 }
 
-static bool matches_nothing(const pcre2_code *code) {
+static bool can_match_empty(const pcre2_code *code) {
     uint32_t can = 0;
     return pcre2_pattern_info(code, PCRE2_INFO_MATCHEMPTY, &can) || can;
 }
@@ -221,7 +221,7 @@ Regex *regex_open(const char *pattern, Error *error) {
         pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof why);
         return fail(error, "the expression %.200s cannot be read: %s", pattern, why), NULL;
     }
-    if (matches_nothing(c)) {
+    if (can_match_empty(c)) {
         pcre2_code_free(c);
         return fail(error, "the expression %.200s can match an empty text, which is not known here", pattern), NULL;
     }

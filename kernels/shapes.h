@@ -48,7 +48,7 @@ void shape_absorb_values(const Device *, Tensor y, Tensor x, Tensor w, int heads
 enum { LATENT_ROWS = 64, LATENT_SPLITS = 16, LATENT_KEYS = 64 };
 static inline int64_t attention_latent_tile(int heads) { return max_i64(LATENT_ROWS / heads, 1); }
 /* Floats that a thread computes with, and the most it may have; configs refuse a model that takes more. */
-enum { LATENT_FLOATS_MOST = (1 << 20) - 128 }; /* a MiB of them, but for lines of caches begun */
+enum { LATENT_FLOATS_MOST = (1 << 20) - 128 }; /* 4 MiB less what aligning five arrays takes */
 static inline int64_t attention_latent_floats(int64_t heads, int64_t latent, int64_t rope) {
     int64_t rows = attention_latent_tile((int)heads) * heads, width = latent + rope;
     return rows * (width + LATENT_KEYS + 2 * (latent + 2)) + LATENT_KEYS * width;

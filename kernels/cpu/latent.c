@@ -13,6 +13,7 @@
 #include <string.h>
 
 enum { LEAST_SPLIT = 512 };
+_Static_assert(LATENT_FLOATS_MOST * 4 <= CPU_TILE_BYTES, "configs allow what a thread has no room for");
 
 typedef struct {
     Tensor out, parts, q, cache, range;

@@ -25,6 +25,7 @@
 enum { BLOCK_ROWS = 512, BLOCK_TERMS = 1024, MIN_ROWS = 64, COLUMN_STEP = 64 };
 enum { PARTS = 4 };                                /* of rows a thread, at most */
 enum { SIDE = 512, TILE_BYTES = SIDE * SIDE * 4 }; /* of a tile of dw at most */
+_Static_assert(TILE_BYTES + BLOCK_TERMS * SIDE * 4 <= CPU_TILE_BYTES, "no room for a tile and masked rows of dy");
 
 /* c's row i = a's row i times the group's block of b. */
 typedef struct {
