@@ -72,6 +72,17 @@ def check_tokenizer(folder):
     rows.row(str(theirs).replace(" ", "") in mine.stdout.replace(" ", ""), os.path.basename(folder) + ": tokenizer")
 
 
+def references():
+    """tools/dump_reference.py as it is called, gradients too."""
+    fixture, out = os.path.join(ROOT, "tests/fixtures/tiny-v2"), os.path.join(rows.folder, "dumped.safetensors")
+    for dtype in "float64", "float32":
+        made = subprocess.run([sys.executable, os.path.join(ROOT, "tools/dump_reference.py"), fixture, "--ids",
+                               "1 2 3 4 5 6 7 8 9", "--gradients", "--dtype", dtype, "-o", out], capture_output=True, text=True)
+        done = dsv2(["verify", fixture, out])
+        rows.row(made.returncode == 0 and done.returncode == 0, "a reference in %s" % dtype,
+                 said(done) if made.returncode == 0 else made.stderr.strip()[-80:])
+
+
 def main():
     print("torch %s, transformers %s" % (torch.__version__, transformers.__version__))
     folders = sys.argv[1:]
@@ -84,6 +95,7 @@ def main():
         check(folder)
         if os.path.exists(os.path.join(folder, "tokenizer.json")):
             check_tokenizer(folder)
+    references()
     rows.end()
 
 
