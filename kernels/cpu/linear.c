@@ -23,7 +23,7 @@
 #endif
 
 enum { BLOCK_ROWS = 512, BLOCK_TERMS = 1024, MIN_ROWS = 64, COLUMN_STEP = 64 };
-enum { PARTS = 4 };                                /* of rows a thread, at most */
+enum { ROUNDS = 4 };                               /* parts of rows a thread, at most */
 enum { SIDE = 512, TILE_BYTES = SIDE * SIDE * 4 }; /* of a tile of dw at most */
 _Static_assert(TILE_BYTES + BLOCK_TERMS * SIDE * 4 <= CPU_TILE_BYTES, "no room for a tile and masked rows of dy");
 
@@ -104,17 +104,26 @@ static Span share_of(int64_t count, int64_t part, int64_t parts, int64_t step) {
     return (Span){min_i64(count, units * part / parts * step), min_i64(count, units * (part + 1) / parts * step)};
 }
 
-/* A few parts a thread where each has whole blocks, handed out as threads get done: one may be slower than another. */
+/* A part of the rows: a round has one for each thread, half as long as in the round before; the last two are equal. */
+static Span rows_of_part(int64_t rows, int64_t part, int64_t threads, int64_t rounds) {
+    int64_t round = part / threads, scale = (int64_t)1 << (rounds - 1), done = scale - (scale >> round);
+    int64_t length = round == rounds - 1 ? 1 : scale >> (round + 1), units = done * threads + part % threads * length;
+    int64_t steps = ceil_div(rows, GEMM_STEP), all = scale * threads;
+    return (Span){min_i64(rows, steps * units / all * GEMM_STEP),
+                  min_i64(rows, steps * (units + length) / all * GEMM_STEP)};
+}
+
+/* Long parts first, handed out as threads get done: one may be slower than another. */
 static void row_products(Device *device, const RowProduct *p) {
     int64_t rows = p->groups.first[p->groups.count], cols = tensor_cols(p->c), threads = device->threads;
     int64_t row_parts = max_i64(1, min_i64(threads, rows / MIN_ROWS)), col_parts = threads / row_parts;
     if (!rows || !cols) return;
-    if (row_parts == threads) row_parts = max_i64(1, min_i64(PARTS, rows / BLOCK_ROWS / threads)) * threads;
+    int64_t rounds = row_parts < threads ? 1 : max_i64(1, min_i64(ROUNDS, rows / BLOCK_ROWS / threads));
 #pragma omp parallel for num_threads(device->threads) schedule(dynamic)
-    for (int64_t part = 0; part < row_parts * col_parts; part++) {
+    for (int64_t part = 0; part < row_parts * rounds * col_parts; part++) {
         CpuThread *thread = cpu_thread(device);
-        Span own = share_of(rows, part % row_parts, row_parts, GEMM_STEP);
-        Span col = share_of(cols, part / row_parts, col_parts, COLUMN_STEP);
+        Span own = rows_of_part(rows, part % (row_parts * rounds), row_parts, rounds);
+        Span col = share_of(cols, part / (row_parts * rounds), col_parts, COLUMN_STEP);
         for (int64_t g = 0; g < p->groups.count && col.first < col.end; g++) {
             int64_t row = max_i64(own.first, p->groups.first[g]), end = min_i64(own.end, p->groups.first[g + 1]);
             group_product(thread, p, g, row, end, own.end, col.first, col.end - col.first);
