@@ -40,5 +40,6 @@ const TestCase kernels_tests[] = {
     {"parity covers every kernel", test_parity_covers_every_kernel},
     {"parity f32", test_parity_f32},
     {"parity bf16", test_parity_bf16},
+    {"parity of the other products", test_parity_other_products},
     {0},
 };

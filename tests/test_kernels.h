@@ -37,6 +37,7 @@ void test_sgemm_parts(void);
 /* test_kernels_parity.c: every row on every backend against ref. */
 void test_parity_f32(void);
 void test_parity_bf16(void);
+void test_parity_other_products(void);
 void test_parity_covers_every_kernel(void);
 void test_plan_counts(void);
 

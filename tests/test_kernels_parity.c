@@ -7,6 +7,8 @@
  * rows in test_kernels_cases.c. */
 #include "tests/test_kernels.h"
 
+#include "kernels/cpu/gemm.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,6 +96,14 @@ static void parity(Dtype dtype) {
         device_close(device);
     }
     device_close(ref);
+}
+
+/* By the products that this CPU would leave: oneDNN's without AVX-512, else sgemm.h's. */
+void test_parity_other_products(void) {
+    gemm_choose(gemm_is_own() ? PRODUCTS_ONEDNN : PRODUCTS_OWN);
+    parity(F32);
+    if (gemm_is_own()) parity(BF16);
+    gemm_choose(PRODUCTS_BY_CPU);
 }
 
 void test_parity_f32(void) { parity(F32); }

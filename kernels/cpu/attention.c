@@ -1,5 +1,5 @@
-/* attention.c - attention of MLA, forward: per head and tile of queries one walk over the blocks of
- * keys with a running maximum and sum of each row (arXiv:1805.02867, 2205.14135). */
+/* attention.c - attention of MLA, forward: per head and band of queries one walk over the blocks of keys, tile by tile,
+ * with a running maximum and sum of each row (arXiv:1805.02867, 2205.14135). */
 #include "kernels/cpu/attention.h"
 
 #include <math.h>
@@ -60,6 +60,16 @@ void attention_pack(const Attention *a, char *keys, char *values, int head, int6
     memset(values + (size_t)present * value, 0, (size_t)(a->block - present) * value);
 }
 
+int64_t attention_dense_bytes(const Attention *a) {
+    return gemm_is_own() ? 0 : a->block * (a->width + a->d) * attention_bytes(a) + 2 * 64;
+}
+
+void attention_dense(const Attention *a, const CpuThread *thread, char **at, char **keys, char **values) {
+    char *scratch = thread->scratch, **from = gemm_is_own() ? &scratch : at;
+    *keys = tile_take(from, a->block * a->width * attention_bytes(a));
+    *values = tile_take(from, a->block * a->d * attention_bytes(a));
+}
+
 void attention_tile(char *tile, Tensor x, int64_t row, int64_t col, int64_t cols) {
     size_t bytes = (size_t)(cols * dtype_bytes(x.dtype));
     for (int64_t i = 0; i < QUERIES; i++, tile += bytes) {
@@ -72,29 +82,38 @@ void attention_tile(char *tile, Tensor x, int64_t row, int64_t col, int64_t cols
     }
 }
 
-/* A thread's tiles. probability is score itself in fp32. */
+enum { BAND = 8 }; /* tiles, at most */
+
+/* A thread's. probability is score itself in fp32. */
 typedef struct {
-    char *keys, *values, *query, *probability;
-    float *score, *sum;
-    float top[QUERIES], mass[QUERIES];
+    char *keys, *values; /* of a block, as they are read from kv; the products read the next two */
+    Right by_keys, by_values;
+    char *keys_room, *values_room;
+    char *query, *probability;
+    float *score;
+    float *sum, *top, *mass; /* of the band's rows */
     int64_t packed_head, packed_block;
 } Tiles;
 
 static int64_t tiles_bytes(const Attention *a) {
-    int64_t bytes = attention_bytes(a), narrow = a->q.dtype == BF16 ? QUERIES * bytes : 0;
-    return a->block * ((a->width + a->d) * bytes + QUERIES * 4 + narrow) + QUERIES * (a->width * bytes + a->d * 4) +
-           6 * 64;
+    int64_t bytes = attention_bytes(a), narrow = attention_narrows(a) ? QUERIES * bytes : 0;
+    return attention_dense_bytes(a) + right_bytes(a->width, a->block) + right_bytes(a->block, a->d) +
+           a->block * (QUERIES * 4 + narrow) + QUERIES * (a->width * bytes + BAND * (a->d + 2) * 4) + 10 * 64;
 }
 
-static Tiles tiles_carve(const Attention *a, char *at) {
+static Tiles tiles_carve(const Attention *a, const CpuThread *thread) {
+    char *at = thread->tiles;
     int64_t bytes = attention_bytes(a);
     Tiles t = {.packed_head = -1};
-    t.keys = tile_take(&at, a->block * a->width * bytes);
-    t.values = tile_take(&at, a->block * a->d * bytes);
+    attention_dense(a, thread, &at, &t.keys, &t.values);
+    t.keys_room = tile_take(&at, right_bytes(a->width, a->block));
+    t.values_room = tile_take(&at, right_bytes(a->block, a->d));
     t.query = tile_take(&at, QUERIES * a->width * bytes);
     t.score = tile_take(&at, QUERIES * a->block * 4);
-    t.probability = a->q.dtype == BF16 ? tile_take(&at, QUERIES * a->block * bytes) : (char *)t.score;
-    t.sum = tile_take(&at, QUERIES * a->d * 4);
+    t.probability = attention_narrows(a) ? tile_take(&at, QUERIES * a->block * bytes) : (char *)t.score;
+    t.sum = tile_take(&at, BAND * QUERIES * a->d * 4);
+    t.top = tile_take(&at, BAND * QUERIES * 4);
+    t.mass = tile_take(&at, BAND * QUERIES * 4);
     return t;
 }
 
@@ -117,60 +136,84 @@ static LOOP float exponentials(float *x, float scale, float *top, KeySpan own, i
     return sum;
 }
 
-/* The scores of query i against the block become exponentials below its running maximum. */
-static void softmax_row(Tiles *t, const Attention *a, int64_t i, float *x, int64_t n, KeySpan own) {
+/* A query's running softmax: its weighted values, its largest scaled score, its sum of exponentials. */
+typedef struct {
+    float *sum, *top, *mass;
+} Running;
+static Running running(const Tiles *t, const Attention *a, int64_t i) {
+    return (Running){t->sum + i * a->d, t->top + i, t->mass + i};
+}
+
+/* The scores of a query against the block become exponentials below its running maximum. */
+static void softmax_row(Running r, const Attention *a, float *x, int64_t n, KeySpan own) {
     if (own.first >= own.end) {
         memset(x, 0, (size_t)n * sizeof *x);
         return;
     }
-    float before = t->top[i], sum = exponentials(x, a->scale, &t->top[i], own, n);
-    float factor = before == -INFINITY ? 0 : fast_exp(before - t->top[i]);
-    t->mass[i] = t->mass[i] * factor + sum;
-    if (factor != 1 && factor != 0) floats_scale(t->sum + i * a->d, factor, a->d);
+    float before = *r.top, sum = exponentials(x, a->scale, r.top, own, n);
+    float factor = before == -INFINITY ? 0 : fast_exp(before - *r.top);
+    *r.mass = *r.mass * factor + sum;
+    if (factor != 1 && factor != 0) floats_scale(r.sum, factor, a->d);
 }
 
-/* One block of keys for the tile of queries from `row` on. */
-static void attend_block(CpuThread *thread, const Attention *a, Tiles *t, int64_t row, int64_t index, KeySpan cut) {
-    int64_t n = cut.end - cut.first, bytes = attention_bytes(a), in = a->q.dtype == BF16 ? IN_BF16 : 0;
-    Gemm scores = {QUERIES, n, a->width, a->width, a->width, n, in | B_TRANSPOSED};
-    gemm(thread, scores, t->score, t->query, t->keys + cut.first * a->width * bytes);
+/* A tile of queries from `row` on, the band's from `place` on, against a part of a block of keys. */
+static void attend_block(CpuThread *thread, const Attention *a, Tiles *t, int64_t row, int64_t place, int head,
+                         int64_t index, KeySpan cut) {
+    int64_t n = cut.end - cut.first, in = attention_flags(a);
+    attention_tile(t->query, a->q, row, head * a->width, a->width);
+    Gemm scores = {.m = QUERIES, .n = n, .k = a->width, .lda = a->width, .ldc = n, .flags = in};
+    gemm_right(thread, scores, t->score, t->query, &t->by_keys, 0, cut.first);
     for (int64_t i = 0; i < QUERIES; i++) {
         KeySpan own = {0, 0};
         if (row + i < tensor_rows(a->q))
             own = attention_clip(attention_row(a, row + i), index * a->block + cut.first, n);
-        softmax_row(t, a, i, t->score + i * n, n, own);
+        softmax_row(running(t, a, place + i), a, t->score + i * n, n, own);
     }
-    if (in) floats_store(t->probability, BF16, t->score, QUERIES * n);
-    Gemm sums = {QUERIES, a->d, n, n, a->d, a->d, in | ACCUMULATE};
-    gemm(thread, sums, t->sum, t->probability, t->values + cut.first * a->d * bytes);
+    if (attention_narrows(a)) floats_store(t->probability, BF16, t->score, QUERIES * n);
+    Gemm sums = {.m = QUERIES,
+                 .n = a->d,
+                 .k = n,
+                 .lda = n,
+                 .ldc = a->d,
+                 .flags = (attention_narrows(a) ? in : 0) | ACCUMULATE};
+    gemm_right(thread, sums, t->sum + place * a->d, t->probability, &t->by_values, cut.first, 0);
 }
 
-static void finish_row(const Tiles *t, const Attention *a, Tensor out, Tensor lse, int64_t row, int64_t i, int head) {
-    float *sum = t->sum + i * a->d;
-    bool none = t->top[i] == -INFINITY && t->mass[i] == 0;
-    if (!none) floats_scale(sum, 1 / t->mass[i], a->d);
-    floats_store(element(out, row + i, head * a->d), out.dtype, sum, a->d);
-    *(float *)element(lse, row + i, head) = none ? -INFINITY : t->top[i] + logf(t->mass[i]);
+static void finish_row(Running r, const Attention *a, Tensor out, Tensor lse, int64_t row, int head) {
+    bool none = *r.top == -INFINITY && *r.mass == 0;
+    if (!none) floats_scale(r.sum, 1 / *r.mass, a->d);
+    floats_store(element(out, row, head * a->d), out.dtype, r.sum, a->d);
+    *(float *)element(lse, row, head) = none ? -INFINITY : *r.top + logf(*r.mass);
 }
 
-static void attend_tile(CpuThread *thread, const Attention *a, Tiles *t, Tensor out, Tensor lse, int64_t row,
-                        int head) {
-    int64_t rows = min_i64(QUERIES, tensor_rows(a->q) - row);
-    KeySpan seen = attention_span(a, row, rows);
-    attention_tile(t->query, a->q, row, head * a->width, a->width);
-    memset(t->sum, 0, (size_t)(QUERIES * a->d) * sizeof *t->sum);
-    for (int64_t i = 0; i < QUERIES; i++) t->top[i] = -INFINITY, t->mass[i] = 0;
-    for (int64_t index = seen.first / a->block; index * a->block < seen.end; index++) {
-        if (t->packed_head != head || t->packed_block != index) attention_pack(a, t->keys, t->values, head, index);
-        t->packed_head = head, t->packed_block = index;
-        attend_block(thread, a, t, row, index, attention_cut(a, seen, index));
-    }
-    for (int64_t i = 0; i < rows; i++) finish_row(t, a, out, lse, row, i, head);
+static void take_block(const Attention *a, Tiles *t, int head, int64_t index) {
+    int64_t in = attention_flags(a);
+    if (t->packed_head == head && t->packed_block == index) return;
+    attention_pack(a, t->keys, t->values, head, index);
+    t->by_keys = right_make(t->keys_room, a->width, a->block, t->keys, a->width, in | B_TRANSPOSED);
+    t->by_values = right_make(t->values_room, a->block, a->d, t->values, a->d, in);
+    t->packed_head = head, t->packed_block = index;
+}
+
+/* The queries of one head from first to end - 1: at most BAND tiles. */
+static void attend_band(CpuThread *thread, const Attention *a, Tiles *t, Tensor out, Tensor lse, int64_t first,
+                        int64_t end, int head) {
+    KeySpan all = attention_span(a, first, end - first);
+    memset(t->sum, 0, (size_t)(BAND * QUERIES * a->d) * sizeof *t->sum);
+    for (int64_t i = 0; i < BAND * QUERIES; i++) t->top[i] = -INFINITY, t->mass[i] = 0;
+    for (int64_t index = all.first / a->block; index * a->block < all.end; index++)
+        for (int64_t row = first; row < end; row += QUERIES) {
+            KeySpan cut = attention_cut(a, attention_span(a, row, min_i64(QUERIES, end - row)), index);
+            if (cut.first == cut.end) continue;
+            take_block(a, t, head, index);
+            attend_block(thread, a, t, row, row - first, head, index, cut);
+        }
+    for (int64_t row = first; row < end; row++) finish_row(running(t, a, row - first), a, out, lse, row, head);
 }
 
 void cpu_attention_forward(Device *device, Tensor out, Tensor lse, Tensor q, Tensor kv, Tensor k_pe, Tensor range,
                            int heads, double scale) {
-    enum { MOST_KEYS = 512 };
+    enum { MOST_KEYS = 512, SHARES = 4 };
     shape_attention_forward(device, out, lse, q, kv, k_pe, range, heads);
     if (cpu_leaves(q)) {
         ref_attention_forward(device, out, lse, q, kv, k_pe, range, heads, scale);
@@ -179,13 +222,17 @@ void cpu_attention_forward(Device *device, Tensor out, Tensor lse, Tensor q, Ten
     Attention a = attention_make(q, kv, k_pe, range, heads, scale);
     for (a.block = MOST_KEYS; a.block > KEY_STEP && tiles_bytes(&a) > CPU_TILE_BYTES;) a.block -= KEY_STEP;
     check(tiles_bytes(&a) <= CPU_TILE_BYTES, "heads of width %lld are too wide", (long long)a.width);
-    int64_t tiles = ceil_div(tensor_rows(q), QUERIES);
+    int64_t rows = tensor_rows(q), tiles = ceil_div(rows, QUERIES);
+    int64_t band = max_i64(1, min_i64(BAND, heads * tiles / (SHARES * device->threads))) * QUERIES;
+    int64_t bands = ceil_div(rows, band);
 #pragma omp parallel num_threads(device->threads)
     {
         CpuThread *thread = cpu_thread(device);
-        Tiles t = tiles_carve(&a, thread->tiles);
-#pragma omp for schedule(dynamic, 8)
-        for (int64_t task = 0; task < heads * tiles; task++)
-            attend_tile(thread, &a, &t, out, lse, task % tiles * QUERIES, (int)(task / tiles));
+        Tiles t = tiles_carve(&a, thread);
+#pragma omp for schedule(dynamic)
+        for (int64_t task = 0; task < heads * bands; task++) {
+            int64_t first = task % bands * band;
+            attend_band(thread, &a, &t, out, lse, first, min_i64(first + band, rows), (int)(task / bands));
+        }
     }
 }

@@ -43,6 +43,10 @@ void attention_pack(const Attention *, char *keys, char *values, int head, int64
 void attention_tile(char *tile, Tensor x, int64_t row, int64_t col, int64_t cols);
 
 static inline int64_t attention_bytes(const Attention *a) { return dtype_bytes(a->q.dtype); }
+static inline int64_t attention_flags(const Attention *a) { return a->q.dtype == BF16 ? IN_BF16 : 0; }
+
+/* Whether probabilities are rounded to bf16: products with packed keys and values take them as they are. */
+static inline bool attention_narrows(const Attention *a) { return a->q.dtype == BF16 && !gemm_is_own(); }
 
 /* Where the next tile lies in a thread's memory. */
 static inline void *tile_take(char **at, int64_t bytes) {
@@ -50,3 +54,8 @@ static inline void *tile_take(char **at, int64_t bytes) {
     *at += round_up(bytes, 64);
     return tile;
 }
+
+/* Where attention_pack writes: the thread's tiles from `at` on, or, where products pack keys and values once more, its
+ * scratch memory, which the first product overwrites. */
+int64_t attention_dense_bytes(const Attention *); /* of tiles */
+void attention_dense(const Attention *, const CpuThread *, char **at, char **keys, char **values);

@@ -14,25 +14,41 @@ typedef struct {
     Tensor dq, dkv, dk_pe, dout, out, lse;
 } Backward;
 
-/* A thread's tiles. p and ds are score and dp themselves in fp32. */
+/* A thread's. p and ds are score and dp themselves in fp32. */
 typedef struct {
-    char *keys, *values, *query, *dout, *p, *ds;
+    char *keys, *values; /* of a block, as they are read from kv */
+    char *query, *dout;  /* of a tile */
+    Right by_keys, by_values, by_key_rows, by_query, by_dout;
+    char *keys_room, *values_room, *key_rows_room, *query_room, *dout_room;
+    char *p, *ds;
     float *score, *dp, *dkeys, *dvalues, *dquery, *dk_pe;
 } Tiles;
 
-static int64_t tiles_bytes(const Attention *a) {
-    int64_t bytes = attention_bytes(a), narrow = a->q.dtype == BF16 ? 2 * QUERIES * bytes : 0;
-    return a->block * ((a->width + a->d) * (bytes + 4) + 2 * QUERIES * 4 + narrow + a->r * 4) +
-           QUERIES * ((a->width + a->d) * bytes + a->width * 4) + 12 * 64;
+/* dquery lies where query was packed: that is read for the last time before. */
+static int64_t dquery_bytes(const Attention *a) {
+    return max_i64(right_bytes(QUERIES, a->width), QUERIES * a->width * 4);
 }
 
-static Tiles tiles_carve(const Attention *a, char *at) {
+static int64_t tiles_bytes(const Attention *a) {
+    int64_t bytes = attention_bytes(a), narrow = attention_narrows(a) ? 2 * QUERIES * bytes : 0;
+    int64_t packed = right_bytes(a->width, a->block) + right_bytes(a->d, a->block) + right_bytes(a->block, a->width) +
+                     right_bytes(QUERIES, a->d);
+    return attention_dense_bytes(a) + packed + dquery_bytes(a) +
+           a->block * ((a->width + a->d) * 4 + 2 * QUERIES * 4 + narrow + a->r * 4) +
+           QUERIES * (a->width + a->d) * bytes + 15 * 64;
+}
+
+static Tiles tiles_carve(const Attention *a, const CpuThread *thread) {
+    char *at = thread->tiles;
     int64_t bytes = attention_bytes(a);
-    bool narrow = a->q.dtype == BF16;
+    bool narrow = attention_narrows(a);
     Tiles t;
     t.dk_pe = tile_take(&at, a->block * a->r * 4); /* first: other threads look for it there */
-    t.keys = tile_take(&at, a->block * a->width * bytes);
-    t.values = tile_take(&at, a->block * a->d * bytes);
+    attention_dense(a, thread, &at, &t.keys, &t.values);
+    t.keys_room = tile_take(&at, right_bytes(a->width, a->block));
+    t.values_room = tile_take(&at, right_bytes(a->d, a->block));
+    t.key_rows_room = tile_take(&at, right_bytes(a->block, a->width));
+    t.dout_room = tile_take(&at, right_bytes(QUERIES, a->d));
     t.query = tile_take(&at, QUERIES * a->width * bytes);
     t.dout = tile_take(&at, QUERIES * a->d * bytes);
     t.score = tile_take(&at, QUERIES * a->block * 4);
@@ -41,7 +57,8 @@ static Tiles tiles_carve(const Attention *a, char *at) {
     t.ds = narrow ? tile_take(&at, QUERIES * a->block * bytes) : (char *)t.dp;
     t.dkeys = tile_take(&at, a->block * a->width * 4);
     t.dvalues = tile_take(&at, a->block * a->d * 4);
-    t.dquery = tile_take(&at, QUERIES * a->width * 4);
+    t.query_room = tile_take(&at, dquery_bytes(a));
+    t.dquery = (float *)t.query_room;
     return t;
 }
 
@@ -108,7 +125,7 @@ static void tile_gradients(const Backward *b, Tiles *t, int64_t row, int head, i
         float *score = t->score + i * n, *dp = t->dp + i * n;
         /* A softmax over one key is constant: 0, where the difference of two sums would leave noise. */
         if (all.end - all.first == 1 && rule.own.first < rule.own.end) rule.delta = dp[rule.own.first];
-        if (b->a.q.dtype == F32)
+        if (!attention_narrows(&b->a))
             gradients(score, dp, rule, n);
         else
             gradients_bf16((uint16_t *)t->p + i * n, (uint16_t *)t->ds + i * n, score, dp, rule, n);
@@ -131,23 +148,33 @@ static void put_dquery(const Backward *b, const Tiles *t, int64_t row, int head,
         }
 }
 
+static void take_tile(const Backward *b, Tiles *t, int64_t row, int head) {
+    const Attention *a = &b->a;
+    int64_t in = attention_flags(a);
+    attention_tile(t->query, a->q, row, head * a->width, a->width);
+    attention_tile(t->dout, b->dout, row, head * a->d, a->d);
+    t->by_query = right_make(t->query_room, QUERIES, a->width, t->query, a->width, in);
+    t->by_dout = right_make(t->dout_room, QUERIES, a->d, t->dout, a->d, in);
+}
+
 static void backward_tile(CpuThread *thread, const Backward *b, Tiles *t, int64_t row, int head, int64_t index) {
     const Attention *a = &b->a;
     KeySpan seen = attention_span(a, row, min_i64(QUERIES, tensor_rows(a->q) - row)),
             cut = attention_cut(a, seen, index);
-    int64_t n = cut.end - cut.first, bytes = attention_bytes(a), in = a->q.dtype == BF16 ? IN_BF16 : 0;
+    int64_t n = cut.end - cut.first, in = attention_flags(a), narrow = attention_narrows(a) ? in : 0;
     if (!n) return;
-    const char *keys = t->keys + cut.first * a->width * bytes, *values = t->values + cut.first * a->d * bytes;
-    attention_tile(t->query, a->q, row, head * a->width, a->width);
-    attention_tile(t->dout, b->dout, row, head * a->d, a->d);
-    gemm(thread, (Gemm){QUERIES, n, a->width, a->width, a->width, n, in | B_TRANSPOSED}, t->score, t->query, keys);
-    gemm(thread, (Gemm){QUERIES, n, a->d, a->d, a->d, n, in | B_TRANSPOSED}, t->dp, t->dout, values);
+    take_tile(b, t, row, head);
+    Gemm g = {.m = QUERIES, .n = n, .k = a->width, .lda = a->width, .ldc = n, .flags = in};
+    gemm_right(thread, g, t->score, t->query, &t->by_keys, 0, cut.first);
+    g.k = g.lda = a->d;
+    gemm_right(thread, g, t->dp, t->dout, &t->by_values, 0, cut.first);
     tile_gradients(b, t, row, head, index * a->block + cut.first, n);
-    gemm(thread, (Gemm){n, a->d, QUERIES, n, a->d, a->d, in | A_TRANSPOSED | ACCUMULATE},
-         t->dvalues + cut.first * a->d, t->p, t->dout);
-    gemm(thread, (Gemm){n, a->width, QUERIES, n, a->width, a->width, in | A_TRANSPOSED | ACCUMULATE},
-         t->dkeys + cut.first * a->width, t->ds, t->query);
-    gemm(thread, (Gemm){QUERIES, a->width, n, n, a->width, a->width, in}, t->dquery, t->ds, keys);
+    g = (Gemm){.m = n, .n = a->d, .k = QUERIES, .lda = n, .ldc = a->d, .flags = narrow | A_TRANSPOSED | ACCUMULATE};
+    gemm_right(thread, g, t->dvalues + cut.first * a->d, t->p, &t->by_dout, 0, 0);
+    g.n = g.ldc = a->width;
+    gemm_right(thread, g, t->dkeys + cut.first * a->width, t->ds, &t->by_query, 0, 0);
+    g = (Gemm){.m = QUERIES, .n = a->width, .k = n, .lda = n, .ldc = a->width, .flags = narrow};
+    gemm_right(thread, g, t->dquery, t->ds, &t->by_key_rows, cut.first, 0);
     put_dquery(b, t, row, head, index == seen.first / a->block);
 }
 
@@ -180,9 +207,14 @@ static TileSpan tiles_of_block(const Attention *a, int64_t index) {
 }
 
 static void backward_head(CpuThread *thread, const Backward *b, Tiles *t, int head, int64_t index, TileSpan rows) {
-    attention_pack(&b->a, t->keys, t->values, head, index);
-    memset(t->dkeys, 0, (size_t)(b->a.block * b->a.width) * sizeof *t->dkeys);
-    memset(t->dvalues, 0, (size_t)(b->a.block * b->a.d) * sizeof *t->dvalues);
+    const Attention *a = &b->a;
+    int64_t in = attention_flags(a);
+    attention_pack(a, t->keys, t->values, head, index);
+    t->by_keys = right_make(t->keys_room, a->width, a->block, t->keys, a->width, in | B_TRANSPOSED);
+    t->by_values = right_make(t->values_room, a->d, a->block, t->values, a->d, in | B_TRANSPOSED);
+    t->by_key_rows = right_make(t->key_rows_room, a->block, a->width, t->keys, a->width, in);
+    memset(t->dkeys, 0, (size_t)(a->block * a->width) * sizeof *t->dkeys);
+    memset(t->dvalues, 0, (size_t)(a->block * a->d) * sizeof *t->dvalues);
     for (int64_t row = rows.first; row < rows.end; row += QUERIES) backward_tile(thread, b, t, row, head, index);
     put_dkeys(b, t, head, index);
 }
@@ -208,7 +240,7 @@ static void backward_block(Device *device, const Backward *b, int heads, int64_t
 #pragma omp parallel num_threads(device->threads)
     {
         CpuThread *thread = cpu_thread(device);
-        Tiles t = tiles_carve(&b->a, thread->tiles);
+        Tiles t = tiles_carve(&b->a, thread);
         memset(t.dk_pe, 0, (size_t)(b->a.block * b->a.r) * sizeof *t.dk_pe);
         sums[omp_get_thread_num()] = t.dk_pe;
 #pragma omp for schedule(static)

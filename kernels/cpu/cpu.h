@@ -1,6 +1,6 @@
 /* cpu.h - the fast CPU backend: the ref table with the rows replaced that gain from it.
  *
- * Matrix products go to oneDNN or, without AVX-512, to sgemm.h (gemm.h says which), the rest is
+ * Matrix products go to oneDNN or, without AVX-512, to sgemm.h, the rest is
  * plain C that the compiler vectorises (vector.h); OpenMP splits the work over device->threads.
  * Every kernel takes F32 and BF16 and computes in fp32; a call with F64 tensors goes to ref as a
  * whole. Results do not depend on timing: work is split by fixed rules and sums have a fixed order

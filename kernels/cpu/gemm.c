@@ -16,7 +16,6 @@ typedef struct {
 } Plan;
 
 typedef struct GemmPlans {
-    bool avx512;
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     Plan *slot[SLOTS];
@@ -27,10 +26,16 @@ static void dnnl_check(dnnl_status_t status, const char *what) {
     check(status == dnnl_success, "oneDNN: %s failed with status %d", what, (int)status);
 }
 
+static Products chosen;
+void gemm_choose(Products products) { chosen = products; }
+
+bool gemm_is_own(void) {
+    int isa = (int)dnnl_get_effective_cpu_isa(), core = (int)dnnl_cpu_isa_avx512_core;
+    return chosen == PRODUCTS_OWN || (chosen == PRODUCTS_BY_CPU && (isa & core) != core);
+}
+
 GemmPlans *gemm_plans_open(void) {
     GemmPlans *plans = must_alloc(1, sizeof *plans);
-    int isa = (int)dnnl_get_effective_cpu_isa(), core = (int)dnnl_cpu_isa_avx512_core;
-    plans->avx512 = (isa & core) == core;
     dnnl_check(dnnl_engine_create(&plans->engine, dnnl_cpu, 0), "engine");
     dnnl_check(dnnl_stream_create(&plans->stream, plans->engine, dnnl_stream_default_flags), "stream");
     return plans;
@@ -149,21 +154,36 @@ static void gemm_halves(CpuThread *thread, Gemm g, char *c, const void *a, const
     gemm(thread, rest, c + (rows ? half * g.ldc : half) * (out ? 2 : 4), a, b);
 }
 
-/* Measured on a Zen 3 (`dsv2 bench linear`, `bench attention`): without AVX-512 oneDNN reads a where it lies, which pays
- * where b is narrow, as in attention and routers. Elsewhere forward products are as fast as sgemm's, input gradients
- * reach half to two thirds of that, weight gradients half. */
-static bool is_onednns(const GemmPlans *plans, const Gemm *g) {
-    enum { NARROW = 256 };
-    return plans->avx512 || (!(g->flags & (A_TRANSPOSED | IN_BF16 | OUT_BF16)) && g->n <= NARROW);
-}
-
 void gemm(CpuThread *thread, Gemm g, void *c, const void *a, const void *b) {
     if (!g.m || !g.n) return;
-    const Plan *plan = is_onednns(thread->plans, &g) ? plan_find(thread->plans, g) : NULL;
+    const Plan *plan = gemm_is_own() ? NULL : plan_find(thread->plans, g);
     if (!plan)
         sgemm(thread->scratch, g, c, a, b);
     else if (plan->primitive)
         plan_run(plan, thread, c, a, b);
     else
         gemm_halves(thread, g, c, a, b);
+}
+
+/* -- a shared right operand -- */
+
+int64_t right_bytes(int64_t k, int64_t n) { return gemm_is_own() ? panels_floats(k, n) * 4 : 0; }
+
+Right right_make(void *room, int64_t k, int64_t n, const void *b, int64_t ld, int64_t flags) {
+    Right r = {b, ld, flags, NULL, k};
+    if (!gemm_is_own()) return r;
+    r.panels = room;
+    panels_pack((Panels){r.panels, k}, k, n, b, ld, flags);
+    return r;
+}
+
+void gemm_right(CpuThread *thread, Gemm g, float *c, const void *a, const Right *b, int64_t k, int64_t col) {
+    if (b->panels) {
+        sgemm_panels(thread->scratch, g, c, a, panels_at((Panels){b->panels, b->depth}, k, col));
+        return;
+    }
+    check((g.flags & IN_BF16) == (b->flags & IN_BF16), "a product of two types");
+    g.ldb = b->ld, g.flags |= b->flags;
+    gemm(thread, g, c, a,
+         operand(b->b, b->flags & B_TRANSPOSED ? col * b->ld + k : k * b->ld + col, b->flags & IN_BF16));
 }

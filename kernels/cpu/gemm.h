@@ -1,5 +1,5 @@
 /* gemm.h - one matrix product on the calling thread: c (m, n) = a (m, k) b (k, n), by oneDNN, and on
- * CPUs without AVX-512 mostly by sgemm.h.
+ * CPUs without AVX-512 by sgemm.h.
  *
  * A product of new sizes costs oneDNN a fraction of a millisecond of planning (code generation), so
  * plans are kept per thread, and callers ask for few different sizes: multiples of GEMM_STEP, and
@@ -17,9 +17,32 @@ typedef struct {
 } Gemm;
 
 void gemm(CpuThread *, Gemm, void *c, const void *a, const void *b);
+
+/* Whose products these are: oneDNN's with AVX-512, else sgemm.h's. A test may choose, between calls of kernels; oneDNN
+ * has none of bf16 without AVX-512. */
+typedef enum { PRODUCTS_BY_CPU, PRODUCTS_OWN, PRODUCTS_ONEDNN } Products;
+void gemm_choose(Products);
+bool gemm_is_own(void);
+
 static inline int64_t gemm_flags(Tensor in, Tensor out) {
     return (in.dtype == BF16 ? IN_BF16 : 0) | (out.dtype == BF16 ? OUT_BF16 : 0);
 }
+
+/* A matrix b that many products share: packed once in the room given where products gain from that (sgemm.h), else read
+ * where it lies. */
+typedef struct {
+    const void *b;
+    int64_t ld, flags; /* B_TRANSPOSED, IN_BF16 */
+    float *panels;     /* or NULL */
+    int64_t depth;     /* of panels */
+} Right;
+
+int64_t right_bytes(int64_t k, int64_t n); /* of room */
+Right right_make(void *room, int64_t k, int64_t n, const void *b, int64_t ld, int64_t flags);
+
+/* As gemm, with the part of b from (k, col) on, col a multiple of GEMM_STEP, and c in fp32. Of the flags IN_BF16 speaks
+ * of a, which has b's type where b is not packed. */
+void gemm_right(CpuThread *, Gemm, float *c, const void *a, const Right *b, int64_t k, int64_t col);
 
 struct GemmPlans *gemm_plans_open(void);
 void gemm_plans_close(struct GemmPlans *);

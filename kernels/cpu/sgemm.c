@@ -5,7 +5,8 @@
 #include "kernels/cpu/sgemm.h"
 #include "kernels/cpu/lanes.h"
 
-enum { ROWS = 6, COLS = 2 * LANES };                   /* of a tile: 12 of the 16 registers of AVX2 */
+enum { ROWS = 6, COLS = PANEL };                       /* of a tile: 12 of the 16 registers of AVX2 */
+enum { IN_PLACE_COLS = 128 };                          /* of c, at most, where a is not packed */
 enum { K_BLOCK = 256, M_BLOCK = 144, N_BLOCK = 1536 }; /* terms, rows of a, columns of b in panels at once */
 enum { A_FLOATS = M_BLOCK * K_BLOCK + LANES, B_FLOATS = N_BLOCK * K_BLOCK };
 enum { WIDE_FLOATS = CPU_SCRATCH_BYTES / 4 - A_FLOATS - B_FLOATS }; /* of c before it is narrowed */
@@ -100,20 +101,26 @@ INLINE void pack(float *to, Operand o, int64_t line, int64_t lines, int64_t k, i
 
 /* -- tiles ------------------------------------------------------------------------------------------ */
 
-/* The first rows of a tile of c = or += the products of two panels; rows is a constant where it is called. */
-INLINE void rows_tile(float *c, int64_t ldc, const float *a, const float *b, int64_t terms, bool add, int rows) {
+/* Rows of a as a tile reads them: packed, or where they lie. One of the steps is a constant where it is called. */
+typedef struct {
+    const float *data;
+    int64_t row, k; /* steps from an element to that of the next row, of the next k */
+} Left;
+
+/* The first rows of a tile of c = or += a times a panel of b; rows is a constant where it is called. */
+INLINE void rows_tile(float *c, int64_t ldc, Left a, const float *b, int64_t terms, bool add, int rows) {
     Lanes sum[ROWS][2], left, right;
     for (int i = 0; i < rows; i++) {
         sum[i][0] = sum[i][1] = (Lanes){0};
         __builtin_prefetch(c + i * ldc, 1); /* there when the sums are */
         __builtin_prefetch(c + i * ldc + COLS - 1, 1);
     }
-    for (int64_t k = 0; k < terms; k++, a += ROWS, b += COLS) {
+    for (int64_t k = 0; k < terms; k++, a.data += a.k, b += COLS) {
         take(&left, b, false);
         take(&right, b + LANES, false);
         for (int i = 0; i < rows; i++) {
-            sum[i][0] += a[i] * left;
-            sum[i][1] += a[i] * right;
+            sum[i][0] += a.data[i * a.row] * left;
+            sum[i][1] += a.data[i * a.row] * right;
         }
     }
     for (int i = 0; i < rows; i++)
@@ -124,7 +131,7 @@ INLINE void rows_tile(float *c, int64_t ldc, const float *a, const float *b, int
         }
 }
 
-INLINE void tile(float *c, int64_t ldc, const float *a, const float *b, int64_t terms, bool add, int64_t rows) {
+INLINE void tile(float *c, int64_t ldc, Left a, const float *b, int64_t terms, bool add, int64_t rows) {
     switch (rows) {
     case 1: rows_tile(c, ldc, a, b, terms, add, 1); break;
     case 2: rows_tile(c, ldc, a, b, terms, add, 2); break;
@@ -135,11 +142,20 @@ INLINE void tile(float *c, int64_t ldc, const float *a, const float *b, int64_t 
     }
 }
 
+INLINE void any_tile(float *c, int64_t ldc, Left a, const float *b, int64_t terms, bool add, int64_t rows) {
+    if (a.k == ROWS && a.row == 1)
+        tile(c, ldc, (Left){a.data, 1, ROWS}, b, terms, add, rows);
+    else if (a.k == 1)
+        tile(c, ldc, (Left){a.data, a.row, 1}, b, terms, add, rows);
+    else
+        tile(c, ldc, (Left){a.data, 1, a.k}, b, terms, add, rows);
+}
+
 /* The same where c has fewer columns. */
-INLINE void narrow_tile(float *c, int64_t ldc, const float *a, const float *b, int64_t terms, bool add, int64_t rows,
+INLINE void narrow_tile(float *c, int64_t ldc, Left a, const float *b, int64_t terms, bool add, int64_t rows,
                         int64_t cols) {
     float sums[ROWS * COLS];
-    tile(sums, COLS, a, b, terms, false, rows);
+    any_tile(sums, COLS, a, b, terms, false, rows);
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < cols; j++)
             c[i * ldc + j] = add ? c[i * ldc + j] + sums[i * COLS + j] : sums[i * COLS + j];
@@ -153,39 +169,63 @@ LOOP static void pack_b(float *to, Operand b, int64_t col, int64_t cols, int64_t
     pack(to, b, col, cols, k, terms, COLS);
 }
 
+/* Some terms of a product. */
+typedef struct {
+    float *c;
+    int64_t ldc, rows, cols, k, terms; /* k: the first of them in a */
+    Operand a;
+    Panels b;
+    bool add;
+} Slab;
+
+/* Packing rows of a pays where many panels of b read them. */
+INLINE bool is_read_in_place(const Slab *s) { return s->cols <= IN_PLACE_COLS && !s->a.bf16; }
+
 /* Rows of c from rows of a and all panels of b. */
-LOOP static void block(Room r, Operand a, int64_t row, int64_t rows, int64_t cols, int64_t k, int64_t terms, float *c,
-                       int64_t ldc, bool add) {
+LOOP static void block(Room r, const Slab *s, int64_t row, int64_t rows) {
     enum { LINE = 64 / sizeof(float) };
-    int64_t ahead = ceil_div(COLS * terms, LINE * ceil_div(rows, ROWS)) * LINE; /* of the next panel of b, a tile */
-    pack(r.a, a, row, rows, k, terms, ROWS);
-    for (int64_t j = 0; j < cols; j += COLS) {
-        const float *with = r.b + j * terms, *next = with + COLS * terms;
+    int64_t terms = s->terms, ahead = ceil_div(COLS * terms, LINE * ceil_div(rows, ROWS)) * LINE; /* of b, a tile */
+    bool in_place = is_read_in_place(s), lines = in_place && !s->a.by_k;
+    Left a = {r.a, 1, ROWS};
+    if (in_place)
+        a = (Left){(const float *)at(s->a, row, s->k), s->a.by_k ? 1 : s->a.ld, s->a.by_k ? s->a.ld : 1};
+    else
+        pack(r.a, s->a, row, rows, s->k, terms, ROWS);
+    int64_t step = lines ? s->a.ld : in_place ? 1 : terms; /* from a row of a to the next, within a block */
+    for (int64_t j = 0; j < s->cols; j += COLS) {
+        const float *with = s->b.data + j * s->b.depth, *next = with + COLS * s->b.depth;
         for (int64_t i = 0; i < rows; i += ROWS, next += ahead) {
-            float *to = c + i * ldc + j;
+            float *to = s->c + (row + i) * s->ldc + j;
             int64_t tile_rows = min_i64(ROWS, rows - i);
+            Left strip = {a.data + i * step, a.row, a.k};
             for (int64_t f = 0; f < ahead; f += LINE) __builtin_prefetch(next + f, 0, 2);
-            if (cols - j >= COLS)
-                tile(to, ldc, r.a + i * terms, with, terms, add, tile_rows);
+            if (s->cols - j >= COLS)
+                any_tile(to, s->ldc, strip, with, terms, s->add, tile_rows);
             else
-                narrow_tile(to, ldc, r.a + i * terms, with, terms, add, tile_rows, cols - j);
+                narrow_tile(to, s->ldc, strip, with, terms, s->add, tile_rows, s->cols - j);
         }
     }
 }
 
 /* -- the product ------------------------------------------------------------------------------------ */
 
+static void slab(Room r, const Slab *s) {
+    for (int64_t row = 0; row < s->rows; row += M_BLOCK) block(r, s, row, min_i64(M_BLOCK, s->rows - row));
+}
+
+static void clear(Gemm g, float *c) {
+    for (int64_t i = 0; i < g.m; i++) memset(c + i * g.ldc, 0, (size_t)g.n * sizeof *c);
+}
+
 static void product(Room r, Gemm g, float *c, Operand a, Operand b) {
     for (int64_t col = 0; col < g.n; col += N_BLOCK)
         for (int64_t k = 0; k < g.k; k += K_BLOCK) {
             int64_t cols = min_i64(N_BLOCK, g.n - col), terms = min_i64(K_BLOCK, g.k - k);
             pack_b(r.b, b, col, cols, k, terms);
-            for (int64_t row = 0; row < g.m; row += M_BLOCK)
-                block(r, a, row, min_i64(M_BLOCK, g.m - row), cols, k, terms, c + row * g.ldc + col, g.ldc,
-                      k || g.flags & ACCUMULATE);
+            Slab s = {c + col, g.ldc, g.m, cols, k, terms, a, {r.b, terms}, k || g.flags & ACCUMULATE};
+            slab(r, &s);
         }
-    for (int64_t i = 0; !g.k && !(g.flags & ACCUMULATE) && i < g.m; i++)
-        memset(c + i * g.ldc, 0, (size_t)g.n * sizeof *c);
+    if (!g.k && !(g.flags & ACCUMULATE)) clear(g, c);
 }
 
 /* A bf16 c is summed in fp32, some rows and columns at a time, and rounded once. */
@@ -205,14 +245,48 @@ static void narrowed(Room r, Gemm g, uint16_t *c, Operand a, Operand b) {
         }
 }
 
-void sgemm(char *scratch, Gemm g, void *c, const void *a, const void *b) {
+static Room room_of(char *scratch) {
     Room r = {.a = (float *)scratch};
     r.b = r.a + A_FLOATS;
     r.wide = r.b + B_FLOATS;
-    bool bf16 = g.flags & IN_BF16;
-    Operand left = {a, g.lda, bf16, g.flags & A_TRANSPOSED}, right = {b, g.ldb, bf16, !(g.flags & B_TRANSPOSED)};
+    return r;
+}
+
+static Operand left_operand(Gemm g, const void *a) {
+    return (Operand){a, g.lda, g.flags & IN_BF16, g.flags & A_TRANSPOSED};
+}
+
+static Operand right_operand(const void *b, int64_t ldb, int64_t flags) {
+    return (Operand){b, ldb, flags & IN_BF16, !(flags & B_TRANSPOSED)};
+}
+
+void sgemm(char *scratch, Gemm g, void *c, const void *a, const void *b) {
+    Room r = room_of(scratch);
+    Operand left = left_operand(g, a), right = right_operand(b, g.ldb, g.flags);
     if (g.flags & OUT_BF16)
         narrowed(r, g, c, left, right);
     else
         product(r, g, c, left, right);
+}
+
+void panels_pack(Panels to, int64_t k, int64_t n, const void *b, int64_t ldb, int64_t flags) {
+    check(to.depth == k, "panels of %lld terms for %lld", (long long)to.depth, (long long)k);
+    pack_b(to.data, right_operand(b, ldb, flags), 0, n, 0, k);
+}
+
+void sgemm_panels(char *scratch, Gemm g, float *c, const void *a, Panels b) {
+    Room r = room_of(scratch);
+    for (int64_t k = 0; k < g.k; k += K_BLOCK) {
+        Slab s = {c,
+                  g.ldc,
+                  g.m,
+                  g.n,
+                  k,
+                  min_i64(K_BLOCK, g.k - k),
+                  left_operand(g, a),
+                  panels_at(b, k, 0),
+                  k || g.flags & ACCUMULATE};
+        slab(r, &s);
+    }
+    if (!g.k && !(g.flags & ACCUMULATE)) clear(g, c);
 }
