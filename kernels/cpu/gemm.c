@@ -34,6 +34,8 @@ bool gemm_is_own(void) {
     return chosen == PRODUCTS_OWN || (chosen == PRODUCTS_BY_CPU && (isa & core) != core);
 }
 
+int64_t gemm_rows(void) { return gemm_is_own() ? INT64_MAX / 2 : 512; }
+
 GemmPlans *gemm_plans_open(void) {
     GemmPlans *plans = must_alloc(1, sizeof *plans);
     dnnl_check(dnnl_engine_create(&plans->engine, dnnl_cpu, 0), "engine");

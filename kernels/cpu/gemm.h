@@ -18,6 +18,10 @@ typedef struct {
 
 void gemm(CpuThread *, Gemm, void *c, const void *a, const void *b);
 
+/* How many rows are best computed together: few different sizes for oneDNN, all for sgemm.h, which packs b anew each
+ * time. */
+int64_t gemm_rows(void);
+
 /* Whose products these are: oneDNN's with AVX-512, else sgemm.h's. A test may choose, between calls of kernels; oneDNN
  * has none of bf16 without AVX-512. */
 typedef enum { PRODUCTS_BY_CPU, PRODUCTS_OWN, PRODUCTS_ONEDNN } Products;

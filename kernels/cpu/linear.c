@@ -22,7 +22,7 @@
 #include <emmintrin.h>
 #endif
 
-enum { BLOCK_ROWS = 512, BLOCK_TERMS = 1024, MIN_ROWS = 64, COLUMN_STEP = 64 };
+enum { PART_ROWS = 512, BLOCK_TERMS = 1024, MIN_ROWS = 64, COLUMN_STEP = 64 };
 enum { ROUNDS = 4 };                               /* parts of rows a thread, at most */
 enum { SIDE = 512, TILE_BYTES = SIDE * SIDE * 4 }; /* of a tile of dw at most */
 _Static_assert(TILE_BYTES + BLOCK_TERMS * SIDE * 4 <= CPU_TILE_BYTES, "no room for a tile and masked rows of dy");
@@ -84,8 +84,9 @@ static void group_product(CpuThread *thread, const RowProduct *p, int64_t group,
         few_product(thread, p, group, row, end - row, col, cols);
         return;
     }
-    for (; row < end; row += BLOCK_ROWS) {
-        int64_t rows = min_i64(BLOCK_ROWS, end - row), rounded = round_up(rows, GEMM_STEP);
+    int64_t block = gemm_rows();
+    for (; row < end; row += block) {
+        int64_t rows = min_i64(block, end - row), rounded = round_up(rows, GEMM_STEP);
         if (row + rounded <= limit && !(p->gemm.flags & ACCUMULATE)) {
             block_product(thread, p, group, row, rounded, col, cols);
             continue;
@@ -118,7 +119,7 @@ static void row_products(Device *device, const RowProduct *p) {
     int64_t rows = p->groups.first[p->groups.count], cols = tensor_cols(p->c), threads = device->threads;
     int64_t row_parts = max_i64(1, min_i64(threads, rows / MIN_ROWS)), col_parts = threads / row_parts;
     if (!rows || !cols) return;
-    int64_t rounds = row_parts < threads ? 1 : max_i64(1, min_i64(ROUNDS, rows / BLOCK_ROWS / threads));
+    int64_t rounds = row_parts < threads ? 1 : max_i64(1, min_i64(ROUNDS, rows / PART_ROWS / threads));
 #pragma omp parallel for num_threads(device->threads) schedule(dynamic)
     for (int64_t part = 0; part < row_parts * rounds * col_parts; part++) {
         CpuThread *thread = cpu_thread(device);

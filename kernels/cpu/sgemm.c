@@ -209,15 +209,28 @@ LOOP static void block(Room r, const Slab *s, int64_t row, int64_t rows) {
 
 /* -- the product ------------------------------------------------------------------------------------ */
 
-static void slab(Room r, const Slab *s) {
-    for (int64_t row = 0; row < s->rows; row += M_BLOCK) block(r, s, row, min_i64(M_BLOCK, s->rows - row));
-}
-
 static void clear(Gemm g, float *c) {
     for (int64_t i = 0; i < g.m; i++) memset(c + i * g.ldc, 0, (size_t)g.n * sizeof *c);
 }
 
-static void product(Room r, Gemm g, float *c, Operand a, Operand b) {
+/* Some columns' terms of a product for all its rows. */
+static void slab(Room r, const Slab *s) {
+    for (int64_t row = 0; row < s->rows; row += M_BLOCK) block(r, s, row, min_i64(M_BLOCK, s->rows - row));
+}
+
+/* b is packed: rows of c stay in the L2 cache from their first term to the last. */
+static void packed_product(Room r, Gemm g, float *c, Operand a, Panels b) {
+    for (int64_t row = 0; row < g.m; row += M_BLOCK)
+        for (int64_t k = 0; k < g.k; k += K_BLOCK) {
+            int64_t terms = min_i64(K_BLOCK, g.k - k);
+            Slab s = {c, g.ldc, g.m, g.n, k, terms, a, panels_at(b, k, 0), k || g.flags & ACCUMULATE};
+            block(r, &s, row, min_i64(M_BLOCK, g.m - row));
+        }
+    if (!g.k && !(g.flags & ACCUMULATE)) clear(g, c);
+}
+
+/* b is packed piece by piece. */
+static void unpacked_product(Room r, Gemm g, float *c, Operand a, Operand b) {
     for (int64_t col = 0; col < g.n; col += N_BLOCK)
         for (int64_t k = 0; k < g.k; k += K_BLOCK) {
             int64_t cols = min_i64(N_BLOCK, g.n - col), terms = min_i64(K_BLOCK, g.k - k);
@@ -228,8 +241,21 @@ static void product(Room r, Gemm g, float *c, Operand a, Operand b) {
     if (!g.k && !(g.flags & ACCUMULATE)) clear(g, c);
 }
 
+/* A right operand, and its panels if it is packed whole. */
+typedef struct {
+    Operand from;
+    Panels panels;
+} RightOperand;
+
+static void product(Room r, Gemm g, float *c, Operand a, RightOperand b) {
+    if (b.panels.data)
+        packed_product(r, g, c, a, b.panels);
+    else
+        unpacked_product(r, g, c, a, b.from);
+}
+
 /* A bf16 c is summed in fp32, some rows and columns at a time, and rounded once. */
-static void narrowed(Room r, Gemm g, uint16_t *c, Operand a, Operand b) {
+static void narrowed(Room r, Gemm g, uint16_t *c, Operand a, RightOperand b) {
     int64_t cols = min_i64(g.n, N_BLOCK), rows = WIDE_FLOATS / cols;
     for (int64_t col = 0; col < g.n; col += cols)
         for (int64_t row = 0; row < g.m; row += rows) {
@@ -238,8 +264,10 @@ static void narrowed(Room r, Gemm g, uint16_t *c, Operand a, Operand b) {
             uint16_t *to = c + row * g.ldc + col;
             for (int64_t i = 0; g.flags & ACCUMULATE && i < part.m; i++)
                 floats_load(r.wide + i * part.n, to + i * g.ldc, BF16, part.n);
-            Operand a_part = a, b_part = b;
-            a_part.data = at(a, row, 0), b_part.data = at(b, col, 0);
+            Operand a_part = a;
+            RightOperand b_part = b;
+            a_part.data = at(a, row, 0), b_part.from.data = at(b.from, col, 0);
+            if (b.panels.data) b_part.panels = panels_at(b.panels, 0, col);
             product(r, part, r.wide, a_part, b_part);
             for (int64_t i = 0; i < part.m; i++) floats_store(to + i * g.ldc, BF16, r.wide + i * part.n, part.n);
         }
@@ -262,7 +290,12 @@ static Operand right_operand(const void *b, int64_t ldb, int64_t flags) {
 
 void sgemm(char *scratch, Gemm g, void *c, const void *a, const void *b) {
     Room r = room_of(scratch);
-    Operand left = left_operand(g, a), right = right_operand(b, g.ldb, g.flags);
+    Operand left = left_operand(g, a);
+    RightOperand right = {right_operand(b, g.ldb, g.flags), {NULL, g.k}};
+    if (panels_floats(g.k, g.n) <= B_FLOATS) {
+        right.panels.data = r.b;
+        pack_b(r.b, right.from, 0, g.n, 0, g.k);
+    }
     if (g.flags & OUT_BF16)
         narrowed(r, g, c, left, right);
     else
@@ -275,18 +308,5 @@ void panels_pack(Panels to, int64_t k, int64_t n, const void *b, int64_t ldb, in
 }
 
 void sgemm_panels(char *scratch, Gemm g, float *c, const void *a, Panels b) {
-    Room r = room_of(scratch);
-    for (int64_t k = 0; k < g.k; k += K_BLOCK) {
-        Slab s = {c,
-                  g.ldc,
-                  g.m,
-                  g.n,
-                  k,
-                  min_i64(K_BLOCK, g.k - k),
-                  left_operand(g, a),
-                  panels_at(b, k, 0),
-                  k || g.flags & ACCUMULATE};
-        slab(r, &s);
-    }
-    if (!g.k && !(g.flags & ACCUMULATE)) clear(g, c);
+    packed_product(room_of(scratch), g, c, left_operand(g, a), b);
 }
