@@ -213,14 +213,15 @@ static void attend_band(CpuThread *thread, const Attention *a, Tiles *t, Tensor 
 
 void cpu_attention_forward(Device *device, Tensor out, Tensor lse, Tensor q, Tensor kv, Tensor k_pe, Tensor range,
                            int heads, double scale) {
-    enum { MOST_KEYS = 512, SHARES = 4 };
+    enum { SHARES = 4 };
     shape_attention_forward(device, out, lse, q, kv, k_pe, range, heads);
     if (cpu_leaves(q)) {
         ref_attention_forward(device, out, lse, q, kv, k_pe, range, heads, scale);
         return;
     }
     Attention a = attention_make(q, kv, k_pe, range, heads, scale);
-    for (a.block = MOST_KEYS; a.block > KEY_STEP && tiles_bytes(&a) > CPU_TILE_BYTES;) a.block -= KEY_STEP;
+    a.block = attention_longest_block(&a);
+    while (a.block > KEY_STEP && tiles_bytes(&a) > CPU_TILE_BYTES) a.block -= KEY_STEP;
     check(tiles_bytes(&a) <= CPU_TILE_BYTES, "heads of width %lld are too wide", (long long)a.width);
     int64_t rows = tensor_rows(q), tiles = ceil_div(rows, QUERIES);
     int64_t band = max_i64(1, min_i64(BAND, heads * tiles / (SHARES * device->threads))) * QUERIES;

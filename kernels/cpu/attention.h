@@ -18,8 +18,15 @@ typedef struct {
     float scale;
 } Attention;
 
-/* Fills in all but block, which the caller sizes so that its tiles fit. Checks the ranges. */
+/* Fills in all but block, which the caller sizes so that its tiles fit: attention_longest_block or less. Checks the
+ * ranges. */
 Attention attention_make(Tensor q, Tensor kv, Tensor k_pe, Tensor range, int heads, double scale);
+
+/* Few keys take a short block: a whole one is packed, zeros behind the last key too. */
+static inline int64_t attention_longest_block(const Attention *a) {
+    enum { MOST_KEYS = 512 };
+    return max_i64(KEY_STEP, min_i64(MOST_KEYS, round_up(tensor_rows(a->kv), KEY_STEP)));
+}
 
 typedef struct {
     int64_t first, end;

@@ -259,14 +259,14 @@ static void zero_blind_tiles(Device *device, const Backward *b) {
 
 void cpu_attention_backward(Device *device, Tensor dq, Tensor dkv, Tensor dk_pe, Tensor dout, Tensor out, Tensor lse,
                             Tensor q, Tensor kv, Tensor k_pe, Tensor range, int heads, double scale) {
-    enum { MOST_KEYS = 512 };
     shape_attention_backward(device, dq, dkv, dk_pe, dout, out, lse, q, kv, k_pe, range, heads);
     if (cpu_leaves(q)) {
         ref_attention_backward(device, dq, dkv, dk_pe, dout, out, lse, q, kv, k_pe, range, heads, scale);
         return;
     }
     Backward b = {attention_make(q, kv, k_pe, range, heads, scale), dq, dkv, dk_pe, dout, out, lse};
-    for (b.a.block = MOST_KEYS; b.a.block > KEY_STEP && tiles_bytes(&b.a) > CPU_TILE_BYTES;) b.a.block -= KEY_STEP;
+    b.a.block = attention_longest_block(&b.a);
+    while (b.a.block > KEY_STEP && tiles_bytes(&b.a) > CPU_TILE_BYTES) b.a.block -= KEY_STEP;
     check(tiles_bytes(&b.a) <= CPU_TILE_BYTES, "heads of width %lld are too wide", (long long)b.a.width);
     check(device->threads <= MAX_THREADS, "more than %d threads", MAX_THREADS);
     zero_blind_tiles(device, &b);
