@@ -199,8 +199,9 @@ static void take_block(const Attention *a, Tiles *t, int head, int64_t index) {
 static void attend_band(CpuThread *thread, const Attention *a, Tiles *t, Tensor out, Tensor lse, int64_t first,
                         int64_t end, int head) {
     KeySpan all = attention_span(a, first, end - first);
-    memset(t->sum, 0, (size_t)(BAND * QUERIES * a->d) * sizeof *t->sum);
-    for (int64_t i = 0; i < BAND * QUERIES; i++) t->top[i] = -INFINITY, t->mass[i] = 0;
+    int64_t rows = round_up(end - first, QUERIES);
+    memset(t->sum, 0, (size_t)(rows * a->d) * sizeof *t->sum);
+    for (int64_t i = 0; i < rows; i++) t->top[i] = -INFINITY, t->mass[i] = 0;
     for (int64_t index = all.first / a->block; index * a->block < all.end; index++)
         for (int64_t row = first; row < end; row += QUERIES) {
             KeySpan cut = attention_cut(a, attention_span(a, row, min_i64(QUERIES, end - row)), index);

@@ -1,7 +1,7 @@
 /* cpu.h - the fast CPU backend: the ref table with the rows replaced that gain from it.
  *
- * Matrix products go to oneDNN or, without AVX-512, to sgemm.h, the rest is
- * plain C that the compiler vectorises (vector.h); OpenMP splits the work over device->threads.
+ * Matrix products go to oneDNN or, without AVX-512, to sgemm.h, the rest is plain C that the
+ * compiler vectorises (vector.h); OpenMP splits the work over device->threads.
  * Every kernel takes F32 and BF16 and computes in fp32; a call with F64 tensors goes to ref as a
  * whole. Results do not depend on timing: work is split by fixed rules and sums have a fixed order
  * for a given thread count.
@@ -26,7 +26,7 @@ static inline bool cpu_leaves(Tensor t) { return t.dtype == F64; }
 /* What a thread owns: memory for its tiles, and its plans of matrix products. */
 enum { CPU_SCRATCH_BYTES = 4 << 20, CPU_TILE_BYTES = 4 << 20 };
 typedef struct CpuThread {
-    char *scratch, *tiles; /* of oneDNN, of the kernels; both 64-byte aligned */
+    char *scratch, *tiles; /* of products, of the kernels; both 64-byte aligned */
     struct GemmPlans *plans;
 } CpuThread;
 

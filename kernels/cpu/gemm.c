@@ -169,6 +169,8 @@ void gemm(CpuThread *thread, Gemm g, void *c, const void *a, const void *b) {
 
 /* -- a shared right operand -- */
 
+_Static_assert(GEMM_STEP % PANEL == 0, "a part that a caller may ask for begins within a panel");
+
 int64_t right_bytes(int64_t k, int64_t n) { return gemm_is_own() ? panels_floats(k, n) * 4 : 0; }
 
 Right right_make(void *room, int64_t k, int64_t n, const void *b, int64_t ld, int64_t flags) {
