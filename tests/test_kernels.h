@@ -61,3 +61,4 @@ void test_small_decay(void);
 void test_drop_equals(void);
 void test_cross_entropy_of_pieces(void);
 void test_attention_to_one_key(void);
+void test_attention_of_threads(void);

@@ -106,7 +106,8 @@ static void check_product(char *scratch, int64_t m, int64_t n, int64_t k, int64_
 void test_sgemm_sizes(void) {
     static const int64_t sizes[][3] = {{1, 1, 1},     {5, 15, 7},    {6, 16, 8},   {7, 17, 9},     {12, 32, 0},
                                        {144, 96, 16}, {145, 97, 17}, {13, 3, 256}, {8, 33, 257},   {2, 40, 600},
-                                       {3, 1539, 20}, {300, 5, 30},  {1, 1, 1000}, {500, 700, 10}, {11, 1552, 261}};
+                                       {3, 1539, 20}, {300, 5, 30},  {1, 1, 1000}, {500, 700, 10}, {11, 1552, 261},
+                                       {5, 0, 7},     {0, 5, 7}};
     char *scratch = aligned_alloc(64, CPU_SCRATCH_BYTES);
     for (size_t i = 0; i < COUNT(sizes); i++)
         for (int64_t flags = 0; flags < 32; flags++)
@@ -114,21 +115,54 @@ void test_sgemm_sizes(void) {
     free(scratch);
 }
 
-/* A part of the product has the bits that it has in the whole. */
-void test_sgemm_parts(void) {
-    enum { M = 200, N = 90, K = 300, ROW = 131, COL = 37 };
-    char *scratch = aligned_alloc(64, CPU_SCRATCH_BYTES);
-    Product p = product_make(M, N, K, B_TRANSPOSED);
-    Stored part = stored(M - ROW, N - COL, false);
-    Gemm g = p.g;
-    g.m = part.rows, g.n = part.cols, g.ldc = part.stride;
-    sgemm(scratch, p.g, p.c.data, p.a.data, p.b.data);
-    sgemm(scratch, g, part.data, p.a.data + ROW * p.a.stride * 4, p.b.data + COL * p.b.stride * 4);
+static void check_bits(Stored part, Stored whole, int64_t row, int64_t col, const char *what) {
     int64_t differ = 0;
     for (int64_t i = 0; i < part.rows; i++)
-        for (int64_t j = 0; j < part.cols; j++) differ += get(part, i, j) != get(p.c, ROW + i, COL + j);
-    expect(!differ, "%lld elements have other bits", (long long)differ);
-    free(part.data);
-    product_free(&p);
+        for (int64_t j = 0; j < part.cols; j++) differ += get(part, i, j) != get(whole, row + i, col + j);
+    expect(!differ, "%s of %lld columns: %lld elements have other bits", what, (long long)whole.cols,
+           (long long)differ);
+}
+
+/* The part from a row and a column on; with `panels`, from all of b packed behind some terms of another. */
+static Stored part_of(char *scratch, const Product *p, int64_t row, int64_t col, bool panels) {
+    enum { BEFORE = 7 };
+    Stored part = stored(p->c.rows - row, p->c.cols - col, false);
+    Gemm g = p->g;
+    g.m = part.rows, g.n = part.cols, g.ldc = part.stride;
+    const char *a = p->a.data + row * p->a.stride * 4, *b = p->b.data + col * p->b.stride * 4;
+    if (!panels) {
+        sgemm(scratch, g, part.data, a, b);
+        return part;
+    }
+    Stored longer = stored(p->b.rows, BEFORE + p->b.cols, false);
+    for (int64_t j = 0; j < longer.rows; j++)
+        for (int64_t k = 0; k < longer.cols; k++) put(longer, j, k, k < BEFORE ? poison : get(p->b, j, k - BEFORE));
+    Panels all = {must_alloc(panels_floats(longer.cols, longer.rows), sizeof(float)), longer.cols};
+    panels_pack(all, longer.cols, longer.rows, longer.data, longer.stride, B_TRANSPOSED);
+    sgemm_panels(scratch, g, (float *)(void *)part.data, a, panels_at(all, BEFORE, col));
+    free(all.data);
+    free(longer.data);
+    return part;
+}
+
+/* A part of the product has the bits that it has in the whole, whether a and b are packed whole, in pieces or not. */
+void test_sgemm_parts(void) {
+    enum { M = 200, K = 300, ROW = 131 };
+    static const int64_t cols[] = {90, 150, 1400, 3100};
+    char *scratch = aligned_alloc(64, CPU_SCRATCH_BYTES);
+    for (size_t i = 0; i < COUNT(cols); i++) {
+        Product p = product_make(M, cols[i], K, B_TRANSPOSED);
+        sgemm(scratch, p.g, p.c.data, p.a.data, p.b.data);
+        for (int64_t col = 37; col < cols[i]; col = 2 * col + 13) {
+            Stored part = part_of(scratch, &p, ROW, col, false);
+            check_bits(part, p.c, ROW, col, "a part");
+            free(part.data);
+            int64_t panel = col / PANEL * PANEL;
+            part = part_of(scratch, &p, ROW, panel, true);
+            check_bits(part, p.c, ROW, panel, "a part of packed columns");
+            free(part.data);
+        }
+        product_free(&p);
+    }
     free(scratch);
 }

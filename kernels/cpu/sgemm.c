@@ -289,6 +289,7 @@ static Operand right_operand(const void *b, int64_t ldb, int64_t flags) {
 }
 
 void sgemm(char *scratch, Gemm g, void *c, const void *a, const void *b) {
+    if (!g.m || !g.n) return;
     Room r = room_of(scratch);
     Operand left = left_operand(g, a);
     RightOperand right = {right_operand(b, g.ldb, g.flags), {NULL, g.k}};
