@@ -5,6 +5,7 @@
 #include "tests/test.h"
 
 #include <ftw.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,6 +80,7 @@ static void run_test(const char *suite, const TestCase *test, int words, char **
 }
 
 int main(int argc, char **argv) {
+    signal(SIGHUP, SIG_DFL); /* under nohup it is ignored, by the programs tested too */
     const Suite suites[] = {{"base", base_tests},
                             {"kernels", kernels_tests},
                             {"configs", configs_tests},

@@ -7,6 +7,7 @@ import glob
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DSV2 = os.path.join(ROOT, os.environ.get("BUILD", "build"), "dsv2")
 ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, by the programs tested too
 
 # A model with every kind of layer, small enough that a step takes milliseconds.
 MODEL = """
