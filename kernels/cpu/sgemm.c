@@ -172,7 +172,7 @@ LOOP static void pack_b(float *to, Operand b, int64_t col, int64_t cols, int64_t
 /* Some terms of a product. */
 typedef struct {
     float *c;
-    int64_t ldc, rows, cols, k, terms; /* k: the first of them in a */
+    int64_t ldc, cols, k, terms; /* k: the first of them in a */
     Operand a;
     Panels b;
     bool add;
@@ -185,13 +185,13 @@ INLINE bool is_read_in_place(const Slab *s) { return s->cols <= IN_PLACE_COLS &&
 LOOP static void block(Room r, const Slab *s, int64_t row, int64_t rows) {
     enum { LINE = 64 / sizeof(float) };
     int64_t terms = s->terms, ahead = ceil_div(COLS * terms, LINE * ceil_div(rows, ROWS)) * LINE; /* of b, a tile */
-    bool in_place = is_read_in_place(s), lines = in_place && !s->a.by_k;
+    bool in_place = is_read_in_place(s);
     Left a = {r.a, 1, ROWS};
     if (in_place)
         a = (Left){(const float *)at(s->a, row, s->k), s->a.by_k ? 1 : s->a.ld, s->a.by_k ? s->a.ld : 1};
     else
         pack(r.a, s->a, row, rows, s->k, terms, ROWS);
-    int64_t step = lines ? s->a.ld : in_place ? 1 : terms; /* from a row of a to the next, within a block */
+    int64_t step = in_place ? a.row : terms; /* times the first row of a strip: where it begins */
     for (int64_t j = 0; j < s->cols; j += COLS) {
         const float *with = s->b.data + j * s->b.depth, *next = with + COLS * s->b.depth;
         for (int64_t i = 0; i < rows; i += ROWS, next += ahead) {
@@ -213,20 +213,14 @@ static void clear(Gemm g, float *c) {
     for (int64_t i = 0; i < g.m; i++) memset(c + i * g.ldc, 0, (size_t)g.n * sizeof *c);
 }
 
-/* Some columns' terms of a product for all its rows. */
-static void slab(Room r, const Slab *s) {
-    for (int64_t row = 0; row < s->rows; row += M_BLOCK) block(r, s, row, min_i64(M_BLOCK, s->rows - row));
-}
-
 /* b is packed: rows of c stay in the L2 cache from their first term to the last. */
 static void packed_product(Room r, Gemm g, float *c, Operand a, Panels b) {
     for (int64_t row = 0; row < g.m; row += M_BLOCK)
         for (int64_t k = 0; k < g.k; k += K_BLOCK) {
             int64_t terms = min_i64(K_BLOCK, g.k - k);
-            Slab s = {c, g.ldc, g.m, g.n, k, terms, a, panels_at(b, k, 0), k || g.flags & ACCUMULATE};
+            Slab s = {c, g.ldc, g.n, k, terms, a, panels_at(b, k, 0), k || g.flags & ACCUMULATE};
             block(r, &s, row, min_i64(M_BLOCK, g.m - row));
         }
-    if (!g.k && !(g.flags & ACCUMULATE)) clear(g, c);
 }
 
 /* b is packed piece by piece. */
@@ -235,10 +229,9 @@ static void unpacked_product(Room r, Gemm g, float *c, Operand a, Operand b) {
         for (int64_t k = 0; k < g.k; k += K_BLOCK) {
             int64_t cols = min_i64(N_BLOCK, g.n - col), terms = min_i64(K_BLOCK, g.k - k);
             pack_b(r.b, b, col, cols, k, terms);
-            Slab s = {c + col, g.ldc, g.m, cols, k, terms, a, {r.b, terms}, k || g.flags & ACCUMULATE};
-            slab(r, &s);
+            Slab s = {c + col, g.ldc, cols, k, terms, a, {r.b, terms}, k || g.flags & ACCUMULATE};
+            for (int64_t row = 0; row < g.m; row += M_BLOCK) block(r, &s, row, min_i64(M_BLOCK, g.m - row));
         }
-    if (!g.k && !(g.flags & ACCUMULATE)) clear(g, c);
 }
 
 /* A right operand, and its panels if it is packed whole. */
@@ -248,7 +241,9 @@ typedef struct {
 } RightOperand;
 
 static void product(Room r, Gemm g, float *c, Operand a, RightOperand b) {
-    if (b.panels.data)
+    if (!g.k && !(g.flags & ACCUMULATE))
+        clear(g, c);
+    else if (b.panels.data)
         packed_product(r, g, c, a, b.panels);
     else
         unpacked_product(r, g, c, a, b.from);
@@ -309,5 +304,5 @@ void panels_pack(Panels to, int64_t k, int64_t n, const void *b, int64_t ldb, in
 }
 
 void sgemm_panels(char *scratch, Gemm g, float *c, const void *a, Panels b) {
-    packed_product(room_of(scratch), g, c, left_operand(g, a), b);
+    product(room_of(scratch), g, c, left_operand(g, a), (RightOperand){.panels = b});
 }
