@@ -214,9 +214,7 @@ static void attend_band(CpuThread *thread, const Attention *a, Tiles *t, Tensor 
 
 void cpu_attention_forward(Device *device, Tensor out, Tensor lse, Tensor q, Tensor kv, Tensor k_pe, Tensor range,
                            int heads, double scale) {
-    enum {
-        SHARES = 4
-    }; /* of the bands for a thread at least, where there are so many: one may be slower than another */
+    enum { SHARES = 4 }; /* bands a thread, at least, where there are so many: one may be slower than another */
     shape_attention_forward(device, out, lse, q, kv, k_pe, range, heads);
     if (cpu_leaves(q)) {
         ref_attention_forward(device, out, lse, q, kv, k_pe, range, heads, scale);
