@@ -36,6 +36,7 @@ const TestCase kernels_tests[] = {
     {"cross entropy over pieces of a row", test_cross_entropy_of_pieces},
     {"attention to one key", test_attention_to_one_key},
     {"attention by any number of threads", test_attention_of_threads},
+    {"results in turn", test_turns},
     {"a decay of a few units in the last place", test_small_decay},
     {"plan counts work and touches nothing", test_plan_counts},
     {"parity covers every kernel", test_parity_covers_every_kernel},

@@ -62,3 +62,4 @@ void test_drop_equals(void);
 void test_cross_entropy_of_pieces(void);
 void test_attention_to_one_key(void);
 void test_attention_of_threads(void);
+void test_turns(void);

@@ -1,12 +1,8 @@
 /* test_kernels_extremes.c - routing and dropping where scores are equal or no numbers, routing as a plan makes it up, a
- * logit far above the others, attention to a single key and by any number of threads, and a weight decay of a few units
- * in the last place. */
+ * logit far above the others, attention to a single key, and a weight decay of a few units in the last place. */
 #include "tests/test_kernels.h"
 
-#include "kernels/cpu/gemm.h"
-
 #include <math.h>
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -141,46 +137,6 @@ void test_attention_to_one_key(void) {
         free(by_q), free(by_key);
         trial_close(&t);
     }
-    device_close(device);
-}
-
-static double *attended(Device *device, int64_t *count) {
-    enum { N = 600, HEADS = 5, NOPE = 13, ROPE = 6, VALUE = 11 };
-    double range[2 * N];
-    Trial t;
-    trial_open(&t, device, F32, false);
-    for (int n = 0; n < N; n++) range[2 * n] = n < 270 ? 0 : 270, range[2 * n + 1] = n + 1;
-    Tensor q = trial_random(&t, F32, N, HEADS * (NOPE + ROPE)), kv = trial_random(&t, F32, N, HEADS * (NOPE + VALUE));
-    Tensor k_pe = trial_random(&t, F32, N, ROPE), keys = trial_place(&t, I32, N, 2, range);
-    Tensor out = trial_poisoned(&t, F32, N, HEADS * VALUE), lse = trial_poisoned(&t, F32, N, HEADS);
-    t.k->attention_forward(device, out, lse, q, kv, k_pe, keys, HEADS, 0.2);
-    double *values = trial_read(&t, out);
-    *count = tensor_count(out);
-    trial_close(&t);
-    return values;
-}
-
-/* The same bits from any number of threads, though tiles of queries go out in other bands. */
-void test_attention_of_threads(void) {
-    int before = omp_get_max_threads();
-    omp_set_num_threads(5);
-    Device *device = device_open("cpu", NULL);
-    omp_set_num_threads(before);
-    int most = device->threads;
-    int64_t count;
-    for (int own = 0; own < 2; own++) {
-        gemm_choose(own ? PRODUCTS_OWN : PRODUCTS_ONEDNN);
-        device->threads = 1;
-        double *one = attended(device, &count);
-        for (device->threads = 2; device->threads <= most; device->threads++) {
-            double *many = attended(device, &count);
-            expect(!memcmp(one, many, (size_t)count * sizeof *one), "%d threads differ", device->threads);
-            free(many);
-        }
-        free(one);
-    }
-    gemm_choose(PRODUCTS_BY_CPU);
-    device->threads = most;
     device_close(device);
 }
 

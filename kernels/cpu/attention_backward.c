@@ -1,18 +1,26 @@
-/* attention_backward.c - attention of MLA, backward: blocks of keys one after the other, heads in
- * parallel, for each head one walk over the tiles of queries that see the block.
+/* attention_backward.c - attention of MLA, backward: a task is a block of keys and a head, one walk over the tiles of
+ * queries that see the block.
  *
  * dk and dv of a block are complete when its walk ends. dq grows from block to block: the first
- * block that a tile sees writes it. dk_pe sums over heads: a thread adds up its own heads in order,
- * then the threads' sums are added in order. */
+ * block that a tile sees writes it, each of the others waits there for the one before it. dk_pe sums over heads, in
+ * their order. */
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/turns.h"
 
-#include <omp.h>
 #include <string.h>
 
 typedef struct {
     Attention a;
     Tensor dq, dkv, dk_pe, dout, out, lse;
+    int heads;
+    float *total; /* of dk_pe of the block whose turn it is */
+    Turns turns;
 } Backward;
+
+/* The queries that see the block lie between the first and the last tile that do. */
+typedef struct {
+    int64_t first, end;
+} TileSpan;
 
 /* A thread's. p and ds are score and dp themselves in fp32. */
 typedef struct {
@@ -21,7 +29,11 @@ typedef struct {
     Right by_keys, by_values, by_key_rows, by_query, by_dout;
     char *keys_room, *values_room, *key_rows_room, *query_room, *dout_room;
     char *p, *ds;
-    float *score, *dp, *dkeys, *dvalues, *dquery, *dk_pe;
+    float *score, *dp, *dkeys, *dvalues, *dquery;
+    float *total, *dk_pe[SPARE];
+    Taker taker;
+    int64_t block; /* whose tiles of queries these are, or -1 */
+    TileSpan rows;
 } Tiles;
 
 /* dquery lies where query was packed: that is read for the last time before. */
@@ -34,16 +46,15 @@ static int64_t tiles_bytes(const Attention *a) {
     int64_t packed = right_bytes(a->width, a->block) + right_bytes(a->d, a->block) + right_bytes(a->block, a->width) +
                      right_bytes(QUERIES, a->d);
     return attention_dense_bytes(a) + packed + dquery_bytes(a) +
-           a->block * ((a->width + a->d) * 4 + 2 * QUERIES * 4 + narrow + a->r * 4) +
-           QUERIES * (a->width + a->d) * bytes + 15 * 64;
+           a->block * ((a->width + a->d) * 4 + 2 * QUERIES * 4 + narrow + (SPARE + 1) * a->r * 4) +
+           QUERIES * (a->width + a->d) * bytes + (15 + SPARE) * 64;
 }
 
 static Tiles tiles_carve(const Attention *a, const CpuThread *thread) {
     char *at = thread->tiles;
     int64_t bytes = attention_bytes(a);
     bool narrow = attention_narrows(a);
-    Tiles t;
-    t.dk_pe = tile_take(&at, a->block * a->r * 4); /* first: other threads look for it there */
+    Tiles t = {.block = -1};
     attention_dense(a, thread, &at, &t.keys, &t.values);
     t.keys_room = tile_take(&at, right_bytes(a->width, a->block));
     t.values_room = tile_take(&at, right_bytes(a->d, a->block));
@@ -59,6 +70,8 @@ static Tiles tiles_carve(const Attention *a, const CpuThread *thread) {
     t.dvalues = tile_take(&at, a->block * a->d * 4);
     t.query_room = tile_take(&at, dquery_bytes(a));
     t.dquery = (float *)t.query_room;
+    t.total = tile_take(&at, a->block * a->r * 4);
+    for (int i = 0; i < SPARE; i++) t.dk_pe[i] = tile_take(&at, a->block * a->r * 4);
     return t;
 }
 
@@ -133,19 +146,21 @@ static void tile_gradients(const Backward *b, Tiles *t, int64_t row, int head, i
 }
 
 /* Adds the tile's dq for this block of keys to dq, or begins it. */
-static void put_dquery(const Backward *b, const Tiles *t, int64_t row, int head, bool begins) {
-    int64_t width = b->a.width, rows = min_i64(QUERIES, tensor_rows(b->dq) - row);
+static void put_dquery(Backward *b, const Tiles *t, int64_t row, int64_t task, bool begins) {
+    int64_t width = b->a.width, rows = min_i64(QUERIES, tensor_rows(b->dq) - row), left = task % b->heads * width;
+    if (!begins) turns_await(&b->turns, task - b->heads, row / QUERIES + 1);
     for (int64_t i = 0; i < rows; i++)
         for (int64_t col = 0; col < width; col += PIECE) {
-            float sum[PIECE], *to = element(b->dq, row + i, head * width + col);
+            float sum[PIECE], *to = element(b->dq, row + i, left + col);
             int64_t n = min_i64(PIECE, width - col);
             memcpy(sum, t->dquery + i * width + col, (size_t)n * sizeof *sum);
             if (!begins) {
                 float before[PIECE];
-                floats_add(sum, piece_in(b->dq, row + i, head * width + col, n, before), n);
+                floats_add(sum, piece_in(b->dq, row + i, left + col, n, before), n);
             }
             floats_store(to, b->dq.dtype, sum, n);
         }
+    turns_reach(&b->turns, task, row / QUERIES + 1);
 }
 
 static void take_tile(const Backward *b, Tiles *t, int64_t row, int head) {
@@ -157,8 +172,10 @@ static void take_tile(const Backward *b, Tiles *t, int64_t row, int head) {
     t->by_dout = right_make(t->dout_room, QUERIES, a->d, t->dout, a->d, in);
 }
 
-static void backward_tile(CpuThread *thread, const Backward *b, Tiles *t, int64_t row, int head, int64_t index) {
+static void backward_tile(CpuThread *thread, Backward *b, Tiles *t, int64_t row, int64_t task) {
     const Attention *a = &b->a;
+    int64_t index = task / b->heads;
+    int head = (int)(task % b->heads);
     KeySpan seen = attention_span(a, row, min_i64(QUERIES, tensor_rows(a->q) - row)),
             cut = attention_cut(a, seen, index);
     int64_t n = cut.end - cut.first, in = attention_flags(a), narrow = attention_narrows(a) ? in : 0;
@@ -175,26 +192,22 @@ static void backward_tile(CpuThread *thread, const Backward *b, Tiles *t, int64_
     gemm_right(thread, g, t->dkeys + cut.first * a->width, t->ds, &t->by_query, 0, 0);
     g = (Gemm){.m = QUERIES, .n = a->width, .k = n, .lda = n, .ldc = a->width, .flags = narrow};
     gemm_right(thread, g, t->dquery, t->ds, &t->by_key_rows, cut.first, 0);
-    put_dquery(b, t, row, head, index == seen.first / a->block);
+    put_dquery(b, t, row, task, index == seen.first / a->block);
 }
 
-/* Writes the block's dk_nope and dv of one head and adds its dk_pe to the thread's. */
-static void put_dkeys(const Backward *b, Tiles *t, int head, int64_t index) {
+/* Writes the block's dk_nope and dv of one head, and its part of dk_pe to where it waits for its turn. */
+static void put_dkeys(const Backward *b, const Tiles *t, float *dk_pe, int64_t task) {
     const Attention *a = &b->a;
-    int64_t start = index * a->block, rows = min_i64(a->block, tensor_rows(a->kv) - start);
+    int64_t start = task / b->heads * a->block, col = task % b->heads * (a->n + a->d);
+    int64_t rows = min_i64(a->block, tensor_rows(a->kv) - start);
     for (int64_t i = 0; i < rows; i++) {
         const float *dkey = t->dkeys + i * a->width;
-        int64_t col = head * (a->n + a->d);
         floats_store(element(b->dkv, start + i, col), b->dkv.dtype, dkey, a->n);
         floats_store(element(b->dkv, start + i, col + a->n), b->dkv.dtype, t->dvalues + i * a->d, a->d);
-        floats_add(t->dk_pe + i * a->r, dkey + a->n, a->r);
+        memcpy(dk_pe + i * a->r, dkey + a->n, (size_t)a->r * sizeof *dk_pe);
     }
 }
 
-/* The queries that see the block lie between the first and the last tile that do. */
-typedef struct {
-    int64_t first, end;
-} TileSpan;
 static TileSpan tiles_of_block(const Attention *a, int64_t index) {
     TileSpan found = {0, 0};
     for (int64_t row = 0; row < tensor_rows(a->q); row += QUERIES) {
@@ -206,47 +219,50 @@ static TileSpan tiles_of_block(const Attention *a, int64_t index) {
     return found;
 }
 
-static void backward_head(CpuThread *thread, const Backward *b, Tiles *t, int head, int64_t index, TileSpan rows) {
+static void backward_task(CpuThread *thread, Backward *b, Tiles *t, float *dk_pe, int64_t task) {
     const Attention *a = &b->a;
-    int64_t in = attention_flags(a);
-    attention_pack(a, t->keys, t->values, head, index);
+    int64_t in = attention_flags(a), index = task / b->heads;
+    attention_pack(a, t->keys, t->values, (int)(task % b->heads), index);
     t->by_keys = right_make(t->keys_room, a->width, a->block, t->keys, a->width, in | B_TRANSPOSED);
     t->by_values = right_make(t->values_room, a->d, a->block, t->values, a->d, in | B_TRANSPOSED);
     t->by_key_rows = right_make(t->key_rows_room, a->block, a->width, t->keys, a->width, in);
     memset(t->dkeys, 0, (size_t)(a->block * a->width) * sizeof *t->dkeys);
     memset(t->dvalues, 0, (size_t)(a->block * a->d) * sizeof *t->dvalues);
-    for (int64_t row = rows.first; row < rows.end; row += QUERIES) backward_tile(thread, b, t, row, head, index);
-    put_dkeys(b, t, head, index);
+    if (t->block != index) t->rows = tiles_of_block(a, index), t->block = index;
+    for (int64_t row = t->rows.first; row < t->rows.end; row += QUERIES) backward_tile(thread, b, t, row, task);
+    put_dkeys(b, t, dk_pe, task);
 }
 
-/* dk_pe of the block = the threads' sums in order. */
-static void put_dk_pe(const Backward *b, const float *const *sums, int threads, int64_t index) {
-    const Attention *a = &b->a;
-    int64_t start = index * a->block, rows = min_i64(a->block, tensor_rows(a->kv) - start);
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t col = 0; col < a->r; col += PIECE) {
-            float total[PIECE] = {0};
-            int64_t n = min_i64(PIECE, a->r - col);
-            for (int j = 0; j < threads; j++) floats_add(total, sums[j] + i * a->r + col, n);
-            floats_store(element(b->dk_pe, start + i, col), b->dk_pe.dtype, total, n);
-        }
+/* Adds one head's dk_pe of a block; the last head's completes it. */
+static void add_dk_pe(void *context, int64_t task, const void *dk_pe) {
+    Backward *b = context;
+    int64_t start = task / b->heads * b->a.block, head = task % b->heads;
+    int64_t rows = min_i64(b->a.block, tensor_rows(b->a.kv) - start), cols = b->a.r;
+    if (!head)
+        memcpy(b->total, dk_pe, (size_t)(rows * cols) * sizeof *b->total);
+    else
+        floats_add(b->total, dk_pe, rows * cols);
+    for (int64_t i = 0; head == b->heads - 1 && i < rows; i++)
+        floats_store(element(b->dk_pe, start + i, 0), b->dk_pe.dtype, b->total + i * cols, cols);
 }
 
-enum { MAX_THREADS = 1024 };
-
-static void backward_block(Device *device, const Backward *b, int heads, int64_t index) {
-    const float *sums[MAX_THREADS];
-    TileSpan rows = tiles_of_block(&b->a, index);
+static void backward_tasks(Device *device, Backward *b) {
+    turns_open(&b->turns, ceil_div(tensor_rows(b->a.kv), b->a.block) * b->heads,
+               ceil_div(tensor_rows(b->a.q), QUERIES), add_dk_pe, b);
 #pragma omp parallel num_threads(device->threads)
     {
         CpuThread *thread = cpu_thread(device);
         Tiles t = tiles_carve(&b->a, thread);
-        memset(t.dk_pe, 0, (size_t)(b->a.block * b->a.r) * sizeof *t.dk_pe);
-        sums[omp_get_thread_num()] = t.dk_pe;
-#pragma omp for schedule(static)
-        for (int head = 0; head < heads; head++) backward_head(thread, b, &t, head, index, rows);
+        int place;
+#pragma omp master
+        b->total = t.total;
+#pragma omp barrier
+        for (int64_t task; (task = turns_take(&b->turns, &t.taker, &place)) >= 0;) {
+            backward_task(thread, b, &t, t.dk_pe[place], task);
+            turns_give(&b->turns, task, t.dk_pe[place]);
+        }
     }
-    put_dk_pe(b, sums, device->threads, index);
+    turns_close(&b->turns);
 }
 
 /* Tiles of queries that see no key get no dq from any block. */
@@ -264,11 +280,11 @@ void cpu_attention_backward(Device *device, Tensor dq, Tensor dkv, Tensor dk_pe,
         ref_attention_backward(device, dq, dkv, dk_pe, dout, out, lse, q, kv, k_pe, range, heads, scale);
         return;
     }
-    Backward b = {attention_make(q, kv, k_pe, range, heads, scale), dq, dkv, dk_pe, dout, out, lse};
+    Backward b = {attention_make(q, kv, k_pe, range, heads, scale), dq, dkv, dk_pe, dout, out, lse, .heads = heads};
     b.a.block = attention_longest_block(&b.a);
     while (b.a.block > KEY_STEP && tiles_bytes(&b.a) > CPU_TILE_BYTES) b.a.block -= KEY_STEP;
     check(tiles_bytes(&b.a) <= CPU_TILE_BYTES, "heads of width %lld are too wide", (long long)b.a.width);
     check(device->threads <= MAX_THREADS, "more than %d threads", MAX_THREADS);
     zero_blind_tiles(device, &b);
-    for (int64_t index = 0; index * b.a.block < tensor_rows(kv); index++) backward_block(device, &b, heads, index);
+    backward_tasks(device, &b);
 }

@@ -24,7 +24,7 @@ void cpu_open(Device *);
 static inline bool cpu_leaves(Tensor t) { return t.dtype == F64; }
 
 /* What a thread owns: memory for its tiles, and its plans of matrix products. */
-enum { CPU_SCRATCH_BYTES = 4 << 20, CPU_TILE_BYTES = 4 << 20 };
+enum { CPU_SCRATCH_BYTES = 4 << 20, CPU_TILE_BYTES = 5 << 20 };
 typedef struct CpuThread {
     char *scratch, *tiles; /* of products, of the kernels; both 64-byte aligned */
     struct GemmPlans *plans;
