@@ -3,9 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <mpi.h>
-#include <omp.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -17,6 +15,7 @@
 #include <unistd.h>
 
 #include "launch/signals.h"
+#include "launch/threads.h"
 #include "launch/watchdog.h"
 
 /* Tells ranks what their own standard output cannot: mpirun puts a pipe or a terminal of its own in between. */
@@ -27,7 +26,7 @@
 #define HEARING_VARIABLE "OMPI_DSV2_HEARING"
 #define HEARING '\x06'
 
-static int64_t env_number(const char *name, int64_t otherwise) {
+int64_t launch_number(const char *name, int64_t otherwise) {
     const char *text = getenv(name);
     return text && *text ? strtoll(text, NULL, 10) : otherwise;
 }
@@ -38,17 +37,17 @@ bool launch_place(LaunchPlace *place, Error *error) {
     *place = (LaunchPlace){.size = 1, .local_size = 1};
     if (getenv("OMPI_COMM_WORLD_SIZE")) {
         place->started = true;
-        place->rank = (int)env_number("OMPI_COMM_WORLD_RANK", 0);
-        place->size = (int)env_number("OMPI_COMM_WORLD_SIZE", 1);
-        place->local_size = (int)env_number("OMPI_COMM_WORLD_LOCAL_SIZE", place->size);
+        place->rank = (int)launch_number("OMPI_COMM_WORLD_RANK", 0);
+        place->size = (int)launch_number("OMPI_COMM_WORLD_SIZE", 1);
+        place->local_size = (int)launch_number("OMPI_COMM_WORLD_LOCAL_SIZE", place->size);
         return true;
     }
-    int64_t tasks = env_number("SLURM_STEP_NUM_TASKS", 1);
+    int64_t tasks = launch_number("SLURM_STEP_NUM_TASKS", 1);
     if (getenv("PMIX_RANK")) {
         place->started = true;
-        place->rank = (int)env_number("PMIX_RANK", 0);
+        place->rank = (int)launch_number("PMIX_RANK", 0);
         place->size = (int)tasks;
-        place->local_size = (int)env_number("SLURM_STEP_TASKS_PER_NODE", tasks); /* "4(x2)": the first number */
+        place->local_size = (int)launch_number("SLURM_STEP_TASKS_PER_NODE", tasks); /* "4(x2)": the first number */
         return true;
     }
     if (tasks > 1)
@@ -58,22 +57,9 @@ bool launch_place(LaunchPlace *place, Error *error) {
     return true;
 }
 
-static int cpus_of(pid_t process) {
-    cpu_set_t set;
-    return sched_getaffinity(process, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-}
-
-int launch_cpus(void) { return cpus_of(0); }
-
-/* mpirun ties a rank to fewer CPUs than it has itself; what started us shows what ranks share. */
-int launch_node_cpus(void) {
-    int own = launch_cpus(), parent = cpus_of(getppid());
-    return own > parent ? own : parent;
-}
-
 int launch_terminal_columns(void) {
     LaunchPlace place;
-    if (getenv(COLUMNS_VARIABLE)) return (int)env_number(COLUMNS_VARIABLE, 0);
+    if (getenv(COLUMNS_VARIABLE)) return (int)launch_number(COLUMNS_VARIABLE, 0);
     if (!launch_place(&place, NULL) || place.started || !isatty(STDOUT_FILENO)) return 0;
     struct winsize size = {0};
     ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
@@ -81,7 +67,7 @@ int launch_terminal_columns(void) {
 }
 
 bool launch_input_is_typed(void) {
-    return getenv(TYPED_VARIABLE) ? env_number(TYPED_VARIABLE, 0) : isatty(STDIN_FILENO);
+    return getenv(TYPED_VARIABLE) ? launch_number(TYPED_VARIABLE, 0) : isatty(STDIN_FILENO);
 }
 
 /* -- dsv2 -n N ------------------------------------------------------------------------------------ */
@@ -138,7 +124,7 @@ enum { MPIRUN_WORDS = 256 };
 /* The words of the mpirun command: argv[0] is this program, and "-n N" has gone. */
 static int mpirun_words(char *words[MPIRUN_WORDS], int ranks, bool input, int argc, char **argv) {
     int n = 0, cpus = launch_cpus();
-    int nodes = (int)max_i64(env_number("SLURM_JOB_NUM_NODES", 1), 1);
+    int nodes = (int)max_i64(launch_number("SLURM_JOB_NUM_NODES", 1), 1);
     int local = (int)ceil_div(ranks, nodes);
     words[n++] = "mpirun";
     words[n++] = "--quiet";
@@ -199,6 +185,7 @@ static void become_mpirun(char **words, int input, int output) {
         setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
     }
     setenv(HEARING_VARIABLE, "1", 1);
+    threads_waiting();
     if (input < 0) input = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (dup2(input, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0) _exit(EXIT_IO);
     execvp(words[0], words);
@@ -372,25 +359,4 @@ void launch_finish(void) {
         base_abort = _exit;
     }
     watchdog_close();
-}
-
-static void warn_of_threads(const LaunchPlace *place, int threads, int share) {
-    int node = launch_node_cpus(), own = launch_cpus();
-    if (own < share)
-        fprintf(stderr, "dsv2: each rank is tied to %d of %d CPUs; start with mpirun --bind-to none, or dsv2 -n %d\n",
-                own, node, place->size);
-    else if (threads > share && threads * place->local_size > node)
-        fprintf(stderr, "dsv2: %d x %d threads outnumber %d CPUs; set threads or OMP_NUM_THREADS to %d\n",
-                place->local_size, threads, node, share);
-}
-
-int launch_threads(int wanted) {
-    LaunchPlace place;
-    if (!launch_place(&place, NULL)) place = (LaunchPlace){.size = 1, .local_size = 1};
-    int share = (int)max_i64(launch_node_cpus() / place.local_size, 1);
-    int threads = wanted > 0 ? wanted : (int)env_number("OMP_NUM_THREADS", share);
-    if (threads < 1) threads = share;
-    omp_set_num_threads(threads);
-    if (base_rank == 0) warn_of_threads(&place, threads, share);
-    return threads;
 }

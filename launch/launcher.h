@@ -15,6 +15,9 @@ typedef struct {
 
 bool launch_place(LaunchPlace *, Error *); /* false: srun without PMIx, which would start N separate runs */
 
+/* A variable of the environment as a number. */
+int64_t launch_number(const char *name, int64_t otherwise);
+
 /* False + message for more ranks than this machine could ever serve. */
 bool launch_sensible(int ranks, Error *);
 
@@ -29,14 +32,6 @@ int launch_output_lost(Error *);
  * yield_when_idle where local ranks outnumber the CPUs. */
 void launch_init(int *rank, int *size);
 void launch_finish(void);
-
-/* CPUs this process may use; CPUs that all ranks of this machine share. */
-int launch_cpus(void);
-int launch_node_cpus(void);
-
-/* Sets and returns the OpenMP threads of a rank: `wanted` (key threads), else OMP_NUM_THREADS, else CPUs / local ranks.
- * Rank 0 warns when threads outnumber CPUs, or when mpirun tied ranks to fewer CPUs than there are. */
-int launch_threads(int wanted);
 
 /* A word as a shell takes it, in quotes where it needs them. malloc'd. */
 char *launch_shell_word(const char *);

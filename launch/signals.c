@@ -47,13 +47,19 @@ void signals_catch(void (*handler)(int), int flags) {
     for (int i = 0; i < WISHES - nohup; i++) sigaction(wishes[i], &action, NULL);
 }
 
+static void mask(int how) {
+    sigset_t all;
+    sigemptyset(&all);
+    for (int i = 0; i < WISHES; i++) sigaddset(&all, wishes[i]);
+    sigprocmask(how, &all, NULL);
+}
+
+void signals_hold(void) { mask(SIG_BLOCK); }
+
 void signals_begin(void) {
-    sigset_t held;
-    sigemptyset(&held);
-    for (int i = 0; i < WISHES; i++) sigaddset(&held, wishes[i]);
     signals_catch(on_signal, SA_RESTART);
     signal(SIGUSR2, SIG_IGN); /* until the watchdog can answer it */
-    sigprocmask(SIG_UNBLOCK, &held, NULL);
+    mask(SIG_UNBLOCK);
 }
 
 void signals_open(void) {

@@ -10,6 +10,7 @@
 #include "kernels/base.h"
 
 void signals_begin(void); /* the first thing a process does; takes what the parent held back for it */
+void signals_hold(void);  /* for the program that this process is about to become */
 void signals_open(void);
 int signals_pending(void); /* number of the signal, 0 = none */
 /* False + message with EXIT_RETRY, which `then` ends. */

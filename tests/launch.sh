@@ -60,5 +60,25 @@ rm "$elsewhere/$model/config.json"
 expect "a folder without a model on rank 1" 65 "rank 1: $model: this model is not there" "${apart[@]}" generate $model \
     --token-ids 1
 
+# Threads that wait sleep soon, however ranks are started, unless the user says otherwise.
+spins() {
+    local name=$1 wanted=$2 count=$3 got
+    shift 3
+    got=$(OMP_DISPLAY_ENV=verbose timeout -k 5 30 "$@" verify "$PWD/tests/fixtures/tiny-lite" \
+        "$PWD/tests/fixtures/tiny-lite/reference.safetensors" 2>&1 | grep -ac "GOMP_SPINCOUNT = '$wanted'")
+    if [[ $got == "$count" ]]; then
+        passed=$((passed + 1))
+    else
+        echo "FAIL $name: $got programs began with GOMP_SPINCOUNT $wanted, not $count"
+        failed=$((failed + 1))
+    fi
+}
+unset GOMP_SPINCOUNT OMP_WAIT_POLICY
+spins "one rank sleeps soon" 1000 1 "$dsv2"
+spins "ranks sleep soon" 1000 2 "$dsv2" -n 2
+spins "ranks of plain mpirun sleep soon" 1000 2 mpirun --oversubscribe -n 2 "$dsv2"
+spins "a user's count" 77 1 env GOMP_SPINCOUNT=77 "$dsv2"
+spins "a user's policy, here and in both ranks" 0 3 env OMP_WAIT_POLICY=passive "$dsv2" -n 2
+
 echo "$passed passed, $failed failed"
 [[ $failed == 0 ]]

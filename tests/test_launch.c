@@ -1,5 +1,6 @@
 /* test_launch.c - the watchdog among forked ranks, signals, and where a process finds itself. */
 #include "launch/launcher.h"
+#include "launch/threads.h"
 #include "launch/signals.h"
 #include "launch/watchdog.h"
 #include "tests/test.h"
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -330,6 +332,53 @@ static void words_are_quoted(void) {
     }
 }
 
+static void write_text(const char *root, const char *name, const char *text) {
+    char *path = must_format("%s/%s", root, name);
+    for (char *slash = path; (slash = strchr(slash + 1, '/'));) {
+        *slash = '\0';
+        mkdir(path, 0777);
+        *slash = '/';
+    }
+    FILE *f = fopen(path, "w");
+    check(f, "cannot write %s", path);
+    fputs(text, f);
+    fclose(f);
+    free(path);
+}
+
+/* A container that may use less time than there are CPUs: by its own group, by one above it, in either version. */
+static void quotas_count_as_cpus(void) {
+    static const struct {
+        const char *groups, *file[2], *text[2];
+        int quota;
+    } rows[] = {{"0::/\n", {"cpu.max"}, {"250000 100000\n"}, 2},
+                {"0::/\n", {"cpu.max"}, {"max 100000\n"}, 0},
+                {"0::/\n", {"cpu.max"}, {"50000 100000\n"}, 1},
+                {"0::/\n", {"cpu.max"}, {"rubbish\n"}, 0},
+                {"0::/a/b\n", {"a/cpu.max", "a/b/cpu.max"}, {"300000 100000\n", "max 100000\n"}, 3},
+                {"0::/a/b\n", {"a/cpu.max", "a/b/cpu.max"}, {"300000 100000\n", "80000 20000\n"}, 3},
+                {"0::/a/b\n", {"a/cpu.max", "a/b/cpu.max"}, {"900000 100000\n", "80000 20000\n"}, 4},
+                {"0::/of/the/host\n", {"cpu.max"}, {"700000 100000\n"}, 7},
+                {"4:cpu,cpuacct:/d\n0::/\n",
+                 {"cpu,cpuacct/d/cpu.cfs_quota_us", "cpu,cpuacct/d/cpu.cfs_period_us"},
+                 {"500000\n", "100000\n"},
+                 5},
+                {"4:cpu,cpuacct:/d\n0::/\n",
+                 {"cpu,cpuacct/d/cpu.cfs_quota_us", "cpu,cpuacct/d/cpu.cfs_period_us"},
+                 {"-1\n", "100000\n"},
+                 0},
+                {"4:memory:/d\n", {"memory/d/cpu.max"}, {"100000 100000\n"}, 0},
+                {"", {"cpu.max"}, {"100000 100000\n"}, 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char *root = must_format("%s/groups%zu", test_folder(), i), *groups = must_format("%s/groups", root);
+        write_text(root, "groups", rows[i].groups);
+        for (int k = 0; k < 2 && rows[i].file[k]; k++) write_text(root, rows[i].file[k], rows[i].text[k]);
+        expect(launch_quota(groups, root) == rows[i].quota, "row %zu: %d", i, launch_quota(groups, root));
+        free(root), free(groups);
+    }
+    expect(launch_quota("no such file", "/") == 0, "without groups");
+}
+
 static void threads_are_shared_out(void) {
     int cpus = launch_node_cpus();
     unsetenv("OMP_NUM_THREADS");
@@ -352,5 +401,6 @@ const TestCase launch_tests[] = {
     {"place from the environment of mpirun and srun", places},
     {"words are quoted for a shell", words_are_quoted},
     {"threads are shared out", threads_are_shared_out},
+    {"quotas count as CPUs", quotas_count_as_cpus},
     {0},
 };

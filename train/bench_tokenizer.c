@@ -12,7 +12,7 @@
 #include "data/disk.h"
 #include "data/documents.h"
 #include "data/source.h"
-#include "launch/launcher.h"
+#include "launch/threads.h"
 
 enum { TEXT_BYTES = 4096, RUNS = 7, STRINGS = 20000, MOST_TEXT = 1 << 30 };
 

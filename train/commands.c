@@ -145,13 +145,14 @@ const Command commands[] = {
      "and export give the same bytes; dtype=bf16 or dtype=fp32 converts, where fp32 takes the masters of a run in bf16.\n"
      "max_shard_size=500M says how large a file may be (5B). OUT appears whole or not at all.\n",
      check_files, "model tokenizer dtype export"},
-    {"tokenize", command_tokenize, RANKS_ONE, TAKES_DECODE, 1, 1, "TOKENIZER", "ids of texts, from JSONL to JSONL",
+    {"tokenize", command_tokenize, RANKS_ONE, TAKES_DECODE | USES_THREADS, 1, 1, "TOKENIZER",
+     "ids of texts, from JSONL to JSONL",
      "Reads JSONL from standard input and writes it to standard output, with `ids` added to every object that has `text`;\n"
      "--decode adds `text` to objects with `ids`. Neither bos nor eos is added; special ids decode to nothing. TOKENIZER\n"
      "is a tokenizer.json, a folder that holds one, or bytes.\n",
      NULL, NULL},
-    {"train-tokenizer", command_train_tokenizer, RANKS_ONE, TAKES_KEYS | TAKES_OUT, 1, COMMAND_INPUTS, "CORPUS ...",
-     "a byte-level BPE tokenizer from texts",
+    {"train-tokenizer", command_train_tokenizer, RANKS_ONE, TAKES_KEYS | TAKES_OUT | USES_THREADS, 1, COMMAND_INPUTS,
+     "CORPUS ...", "a byte-level BPE tokenizer from texts",
      "CORPUS is a file, folder or glob: texts, or .jsonl with the field text_field. Writes tokenizer.json and\n"
      "tokenizer_config.json to FOLDER (-o), which dsv2 and Hugging Face read: the pre-tokenizer of DeepSeek-V2, 256 bytes,\n"
      "the merges, bos and eos. vocab_size is 8192 where it is not said.\n"
@@ -174,7 +175,7 @@ const Command commands[] = {
      "the latter with a | before each token, control tokens by name and control characters as \\n, \\x1b, \\u{200f}.\n"
      "The tokenizer is the one that the shards name, or --tokenizer, which must give the same ids.\n",
      check_shards, NULL},
-    {"bench", command_bench, RANKS_ONE, TAKES_KEYS, 0, 2, "[WORD | CONFIG.yaml | TOKENIZER [TEXT]]",
+    {"bench", command_bench, RANKS_ONE, TAKES_KEYS | USES_THREADS, 0, 2, "[WORD | CONFIG.yaml | TOKENIZER [TEXT]]",
      "speed of every kernel, of a step, or of a tokenizer",
      "One row per kernel: size, time, GFLOP/s or GB/s, share of what this machine was measured to reach. WORD picks\n"
      "kernels whose name contains it. With a config: the training steps of its model, on random tokens, and a decoded\n"

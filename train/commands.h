@@ -45,7 +45,8 @@ enum {
     NEEDS_OUT = 128 | TAKES_OUT, /* -o must be given */
     TAKES_DOCUMENT = 256,        /* --document, --tokenizer */
     TAKES_CHAT = 512,            /* --messages, --system */
-    READS_INPUT = 1024           /* standard input, on rank 0 */
+    READS_INPUT = 1024,          /* standard input, on rank 0 */
+    USES_THREADS = 2048          /* of OpenMP; those with RANKS_MPI do */
 };
 
 typedef struct {

@@ -18,6 +18,7 @@
 
 #include "data/h5.h"
 #include "launch/launcher.h"
+#include "launch/threads.h"
 #include "train/commands.h"
 #include "train/log.h"
 
@@ -54,10 +55,8 @@ static int64_t number_in(const char *file, const char *after) {
 static Finding look_cpus(const char *folder) {
     (void)folder;
     int mine = launch_node_cpus(), all = (int)sysconf(_SC_NPROCESSORS_ONLN);
-    int64_t quota = number_in("/sys/fs/cgroup/cpu.max", "");
-    if (quota > 0 && quota < (int64_t)mine * 100000)
-        return say(WARN, "%d CPUs, but the container may use only %.1f of their time; start %lld threads in all",
-                   mine, (double)quota / 100000, (long long)max_i64(quota / 100000, 1));
+    if (mine < all && mine == launch_quota(CGROUPS, CGROUPS_ROOT))
+        return say(GOOD, "the time of %d of %d (a limit of the container or control group)", mine, all);
     if (mine < all) return say(GOOD, "%d of %d (taskset, a scheduler or a container keeps the rest)", mine, all);
     return say(GOOD, "%d", mine);
 }

@@ -6,6 +6,7 @@
 #include "launch/agree.h"
 #include "launch/launcher.h"
 #include "launch/signals.h"
+#include "launch/threads.h"
 #include "train/commands.h"
 #include "train/session.h"
 
@@ -72,6 +73,7 @@ int main(int argc, char **argv) {
     const Command *command = command_find(line.help || line.version ? "help" : line.command);
     if (!settle_ranks(command, &line, &place, &error)) return refuse(&place, &error);
     bool is_rank = command->ranks == RANKS_MPI && (line.ranks == 1 || place.started);
+    if (is_rank || command->takes & USES_THREADS) threads_begin(argv);
     if (is_rank) return run_rank(command, &line, &place);
     if (!check_input(command, &line, &error)) return refuse(&place, &error);
     if (command->ranks != RANKS_MPI) return place.rank == 0 ? run_command(command, &line) : EXIT_DONE;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launch/launcher.h"
+#include "launch/threads.h"
 #include "train/commands.h"
 #include "train/engine.h"
 #include "train/log.h"

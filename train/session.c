@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "launch/launcher.h"
+#include "launch/threads.h"
 #include "launch/watchdog.h"
 #include "launch/agree.h"
 #include "train/load_hf.h"

@@ -14,7 +14,7 @@
 #include "data/disk.h"
 #include "data/tokenizer.h"
 #include "data/utf8.h"
-#include "launch/launcher.h"
+#include "launch/threads.h"
 #include "launch/signals.h"
 #include "train/commands.h"
 

@@ -8,7 +8,7 @@
 #include "data/disk.h"
 #include "data/source.h"
 #include "data/tokenizer_write.h"
-#include "launch/launcher.h"
+#include "launch/threads.h"
 #include "launch/signals.h"
 #include "train/commands.h"
 #include "train/log.h"
