@@ -6,75 +6,17 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
+#include "launch/cgroups.h"
 #include "launch/launcher.h"
 #include "launch/signals.h"
 
 /* -- CPUs ------------------------------------------------------------------------------------------ */
 
-/* The quota that one folder of control groups sets, in CPUs; 0: none. Version 2: "max 100000" or "150000 100000". */
-static double quota_of(const char *folder) {
-    double quota = 0, period = 0;
-    char *path = must_format("%s/cpu.max", folder), *older = must_format("%s/cpu.cfs_quota_us", folder),
-         *every = must_format("%s/cpu.cfs_period_us", folder);
-    FILE *f = fopen(path, "re");
-    if (f) {
-        if (fscanf(f, "%lf %lf", &quota, &period) != 2) quota = 0;
-        fclose(f);
-    } else if ((f = fopen(older, "re"))) {
-        if (fscanf(f, "%lf", &quota) != 1) quota = 0;
-        fclose(f);
-        if ((f = fopen(every, "re"))) {
-            if (fscanf(f, "%lf", &period) != 1) period = 0;
-            fclose(f);
-        }
-    }
-    free(path), free(older), free(every);
-    return quota > 0 && period > 0 ? quota / period : 0;
-}
-
-/* The smallest of a group and those above it. Inside a container the path may be the host's: what is not there sets
- * no limit. */
-static double least_quota(const char *root, const char *group) {
-    char *path = must_format("%s%s", root, group);
-    size_t top = strlen(root);
-    double least = 0;
-    for (;;) {
-        double quota = quota_of(path);
-        if (quota > 0 && (!least || quota < least)) least = quota;
-        char *slash = strrchr(path, '/');
-        if (!slash || (size_t)(slash - path) < top) break;
-        *slash = '\0';
-    }
-    free(path);
-    return least;
-}
-
-/* A line is "0::/group" in version 2, "4:cpu,cpuacct:/group" in version 1. */
-int launch_quota(const char *groups, const char *root) {
-    char line[4096];
-    double least = 0;
-    FILE *f = fopen(groups, "re");
-    while (f && fgets(line, sizeof line, f)) {
-        char *names = strchr(line, ':'), *group = names ? strchr(names + 1, ':') : NULL;
-        if (!group) continue;
-        *group++ = '\0', names++;
-        group[strcspn(group, "\n")] = '\0';
-        if (*names && strncmp(names, "cpu", 3) != 0) continue;
-        char *mount = must_format("%s%s%s", root, *names ? "/" : "", names);
-        double quota = least_quota(mount, group);
-        if (quota > 0 && (!least || quota < least)) least = quota;
-        free(mount);
-    }
-    if (f) fclose(f);
-    return least > 0 && least < 1 ? 1 : (int)least;
-}
-
 static int within_quota(int cpus) {
     static int quota = -1; /* read once */
-    if (quota < 0) quota = launch_quota(CGROUPS, CGROUPS_ROOT);
+    if (quota < 0) quota = cgroups_cpus(CGROUPS, CGROUPS_ROOT);
     return quota && quota < cpus ? quota : cpus;
 }
 

@@ -6,12 +6,6 @@
 int launch_cpus(void);
 int launch_node_cpus(void);
 
-/* CPUs whose time the control groups of this process may use, whole ones, 0: no limit. CGROUPS and CGROUPS_ROOT, or a
- * test's. */
-#define CGROUPS "/proc/self/cgroup"
-#define CGROUPS_ROOT "/sys/fs/cgroup"
-int launch_quota(const char *groups, const char *root);
-
 /* Sets and returns the OpenMP threads of a rank: `wanted` (key threads), else OMP_NUM_THREADS, else CPUs / local ranks.
  * Rank 0 warns when threads outnumber CPUs, or when mpirun tied ranks to fewer CPUs than there are. */
 int launch_threads(int wanted);

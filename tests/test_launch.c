@@ -1,4 +1,5 @@
 /* test_launch.c - the watchdog among forked ranks, signals, and where a process finds itself. */
+#include "launch/cgroups.h"
 #include "launch/launcher.h"
 #include "launch/threads.h"
 #include "launch/signals.h"
@@ -346,37 +347,54 @@ static void write_text(const char *root, const char *name, const char *text) {
     free(path);
 }
 
-/* A container that may use less time than there are CPUs: by its own group, by one above it, in either version. */
-static void quotas_count_as_cpus(void) {
+/* A container that may use less than the machine has: by its own group, by one above it, in either version. */
+static void containers_have_limits(void) {
     static const struct {
-        const char *groups, *file[2], *text[2];
-        int quota;
-    } rows[] = {{"0::/\n", {"cpu.max"}, {"250000 100000\n"}, 2},
-                {"0::/\n", {"cpu.max"}, {"max 100000\n"}, 0},
-                {"0::/\n", {"cpu.max"}, {"50000 100000\n"}, 1},
-                {"0::/\n", {"cpu.max"}, {"rubbish\n"}, 0},
-                {"0::/a/b\n", {"a/cpu.max", "a/b/cpu.max"}, {"300000 100000\n", "max 100000\n"}, 3},
-                {"0::/a/b\n", {"a/cpu.max", "a/b/cpu.max"}, {"300000 100000\n", "80000 20000\n"}, 3},
-                {"0::/a/b\n", {"a/cpu.max", "a/b/cpu.max"}, {"900000 100000\n", "80000 20000\n"}, 4},
-                {"0::/of/the/host\n", {"cpu.max"}, {"700000 100000\n"}, 7},
+        const char *groups, *file[3], *text[3];
+        int64_t cpus, memory; /* memory: 0 = no limit */
+    } rows[] = {{"0::/\n", {"cpu.max"}, {"250000 100000\n"}, 2, 0},
+                {"0::/\n", {"cpu.max", "memory.max"}, {"max 100000\n", "max\n"}, 0, 0},
+                {"0::/\n", {"cpu.max"}, {"50000 100000\n"}, 1, 0},
+                {"0::/\n", {"cpu.max", "memory.max"}, {"rubbish\n", "rubbish\n"}, 0, 0},
+                {"0::/a/b\n", {"a/cpu.max", "a/b/cpu.max"}, {"300000 100000\n", "max 100000\n"}, 3, 0},
+                {"0::/a/b\n", {"a/cpu.max", "a/b/cpu.max"}, {"300000 100000\n", "80000 20000\n"}, 3, 0},
+                {"0::/a/b\n", {"a/cpu.max", "a/b/cpu.max"}, {"900000 100000\n", "80000 20000\n"}, 4, 0},
+                {"0::/of/the/host\n", {"cpu.max", "memory.max"}, {"700000 100000\n", "1000\n"}, 7, 1000},
                 {"4:cpu,cpuacct:/d\n0::/\n",
                  {"cpu,cpuacct/d/cpu.cfs_quota_us", "cpu,cpuacct/d/cpu.cfs_period_us"},
                  {"500000\n", "100000\n"},
-                 5},
+                 5,
+                 0},
                 {"4:cpu,cpuacct:/d\n0::/\n",
                  {"cpu,cpuacct/d/cpu.cfs_quota_us", "cpu,cpuacct/d/cpu.cfs_period_us"},
                  {"-1\n", "100000\n"},
+                 0,
                  0},
-                {"4:memory:/d\n", {"memory/d/cpu.max"}, {"100000 100000\n"}, 0},
-                {"", {"cpu.max"}, {"100000 100000\n"}, 0}};
+                {"4:memory:/d\n", {"memory/d/cpu.max"}, {"100000 100000\n"}, 0, 0},
+                {"", {"cpu.max", "memory.max"}, {"100000 100000\n", "1000\n"}, 0, 0},
+                {"0::/\n", {"memory.max", "memory.current"}, {"1000\n", "1200\n"}, 0, 1},
+                {"0::/a\n",
+                 {"a/memory.max", "a/memory.current", "a/memory.stat"},
+                 {"5000000000\n", "3000000000\n", "anon 1\nactive_file 9\ninactive_file 500000000\n"},
+                 0,
+                 2500000000},
+                {"3:memory:/d\n",
+                 {"memory/d/memory.limit_in_bytes", "memory/d/memory.usage_in_bytes", "memory/d/memory.stat"},
+                 {"5000000000\n", "3000000000\n", "inactive_file 7\ntotal_inactive_file 1000000000\n"},
+                 0,
+                 3000000000},
+                {"3:memory:/d\n", {"memory/d/memory.limit_in_bytes"}, {"9223372036854771712\n"}, 0, 0}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char *root = must_format("%s/groups%zu", test_folder(), i), *groups = must_format("%s/groups", root);
         write_text(root, "groups", rows[i].groups);
-        for (int k = 0; k < 2 && rows[i].file[k]; k++) write_text(root, rows[i].file[k], rows[i].text[k]);
-        expect(launch_quota(groups, root) == rows[i].quota, "row %zu: %d", i, launch_quota(groups, root));
+        for (int k = 0; k < 3 && rows[i].file[k]; k++) write_text(root, rows[i].file[k], rows[i].text[k]);
+        int64_t memory = cgroups_memory(groups, root), wanted = rows[i].memory ? rows[i].memory : INT64_MAX;
+        if (wanted == 1) wanted = 0; /* all of it is used */
+        expect(cgroups_cpus(groups, root) == rows[i].cpus, "row %zu: %d CPUs", i, cgroups_cpus(groups, root));
+        expect(memory == wanted, "row %zu: %lld bytes", i, (long long)memory);
         free(root), free(groups);
     }
-    expect(launch_quota("no such file", "/") == 0, "without groups");
+    expect(!cgroups_cpus("no such file", "/") && cgroups_memory("no such file", "/") == INT64_MAX, "without groups");
 }
 
 static void threads_are_shared_out(void) {
@@ -401,6 +419,6 @@ const TestCase launch_tests[] = {
     {"place from the environment of mpirun and srun", places},
     {"words are quoted for a shell", words_are_quoted},
     {"threads are shared out", threads_are_shared_out},
-    {"quotas count as CPUs", quotas_count_as_cpus},
+    {"containers have limits", containers_have_limits},
     {0},
 };

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <mpi.h>
 #include <oneapi/dnnl/dnnl.h>
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +16,7 @@
 #include <unistd.h>
 
 #include "data/h5.h"
-#include "launch/launcher.h"
+#include "launch/cgroups.h"
 #include "launch/threads.h"
 #include "train/commands.h"
 #include "train/log.h"
@@ -55,7 +54,7 @@ static int64_t number_in(const char *file, const char *after) {
 static Finding look_cpus(const char *folder) {
     (void)folder;
     int mine = launch_node_cpus(), all = (int)sysconf(_SC_NPROCESSORS_ONLN);
-    if (mine < all && mine == launch_quota(CGROUPS, CGROUPS_ROOT))
+    if (mine < all && mine == cgroups_cpus(CGROUPS, CGROUPS_ROOT))
         return say(GOOD, "the time of %d of %d (a limit of the container or control group)", mine, all);
     if (mine < all) return say(GOOD, "%d of %d (taskset, a scheduler or a container keeps the rest)", mine, all);
     return say(GOOD, "%d", mine);
@@ -68,7 +67,7 @@ static Finding look_threads(const char *folder) {
         return say(WARN, "OMP_NUM_THREADS=%s is more than there are CPUs; unset it", threads);
     if (bind && strcmp(bind, "false") != 0)
         return say(WARN, "OMP_PROC_BIND=%s puts the threads of all ranks on the same CPUs; unset it", bind);
-    return say(GOOD, "OMP_NUM_THREADS %s; OpenMP would use %d", threads ? threads : "not set", omp_get_max_threads());
+    return say(GOOD, "OMP_NUM_THREADS %s; one rank would use %d", threads ? threads : "not set", launch_threads(0));
 }
 
 static const char *isa_name(dnnl_cpu_isa_t isa) {
@@ -153,10 +152,11 @@ static Finding look_shm(const char *folder) {
 static Finding look_memory(const char *folder) {
     (void)folder;
     char available[32], limit[32];
-    int64_t free_kib = number_in("/proc/meminfo", "MemAvailable:"), most = number_in("/sys/fs/cgroup/memory.max", "");
+    int64_t free_kib = number_in("/proc/meminfo", "MemAvailable:"), left = cgroups_memory(CGROUPS, CGROUPS_ROOT);
     format_bytes(available, (double)free_kib * 1024);
-    if (most > 0)
-        return say(GOOD, "%s available; the container's limit is %s", available, format_bytes(limit, (double)most));
+    if (left < free_kib * 1024)
+        return say(GOOD, "%s, what the container or control group has left; the machine has %s available",
+                   format_bytes(limit, (double)left), available);
     return say(GOOD, "%s available", available);
 }
 

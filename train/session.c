@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "launch/cgroups.h"
 #include "launch/launcher.h"
 #include "launch/threads.h"
 #include "launch/watchdog.h"
@@ -18,7 +19,7 @@ int64_t machine_memory_available(void) {
     while (f && fgets(line, sizeof line, f))
         if (sscanf(line, "MemAvailable: %lld kB", &kib) == 1) break;
     if (f) fclose(f);
-    return kib ? (int64_t)kib * 1024 : INT64_MAX;
+    return min_i64(kib ? (int64_t)kib * 1024 : INT64_MAX, cgroups_memory(CGROUPS, CGROUPS_ROOT));
 }
 
 static bool fits(const Plan *plan, const Config *c, int local_ranks, Error *error) {
