@@ -122,3 +122,4 @@ int config_moe_layers(const Config *);
  * and epochs says how long it is (sequences_per_epoch matters only for epochs). */
 int64_t config_batch_at(const Config *, int64_t tokens_done);
 int64_t config_steps(const Config *, int64_t sequences_per_epoch);
+int64_t config_tokens(const Config *, int64_t steps); /* of the stage's first steps */

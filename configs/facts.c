@@ -40,12 +40,44 @@ int64_t config_batch_at(const Config *c, int64_t tokens_done) {
     return c->batch_ramp_start + (int64_t)(done * (double)(c->global_batch_size - c->batch_ramp_start));
 }
 
+/* The next steps with batches of one size: as many as there are, or until `most` are reached. */
+typedef struct {
+    int64_t batch, steps;
+} Stretch;
+static Stretch stretch_at(const Config *c, int64_t tokens_done, int64_t most) {
+    Stretch s = {config_batch_at(c, tokens_done), most};
+    int64_t tokens = s.batch * c->sequence_length, first = 1, last = most;
+    if (s.batch == c->global_batch_size || first >= last) return s;
+    last = min_i64(last, (c->batch_ramp_tokens - tokens_done) / tokens + 1);
+    while (first < last) { /* the last step that still has this size */
+        int64_t middle = first + (last - first + 1) / 2;
+        if (config_batch_at(c, tokens_done + (middle - 1) * tokens) == s.batch)
+            first = middle;
+        else
+            last = middle - 1;
+    }
+    s.steps = first;
+    return s;
+}
+
 int64_t config_steps(const Config *c, int64_t sequences_per_epoch) {
     if (c->steps) return c->steps;
     double sequences = c->tokens ? ceil((double)c->tokens / (double)c->sequence_length)
                                  : ceil(c->epochs * (double)sequences_per_epoch);
-    int64_t done = 0, steps = 0, wanted = (int64_t)sequences;
-    for (; done < wanted && c->batch_ramp_start && done * c->sequence_length < c->batch_ramp_tokens; steps++)
-        done += config_batch_at(c, done * c->sequence_length);
-    return steps + (done < wanted ? ceil_div(wanted - done, c->global_batch_size) : 0);
+    int64_t steps = 0, left = (int64_t)sequences;
+    for (int64_t tokens = 0; left > 0;) {
+        Stretch s = stretch_at(c, tokens, INT64_MAX / 2);
+        int64_t n = min_i64(s.steps, ceil_div(left, s.batch));
+        steps += n, left -= n * s.batch, tokens += n * s.batch * c->sequence_length;
+    }
+    return steps;
+}
+
+int64_t config_tokens(const Config *c, int64_t steps) {
+    int64_t tokens = 0;
+    for (Stretch s; steps > 0; steps -= s.steps) {
+        s = stretch_at(c, tokens, steps);
+        tokens += s.steps * s.batch * c->sequence_length;
+    }
+    return tokens;
 }

@@ -84,7 +84,19 @@ static bool check_step_decay(const Config *c, Error *error) {
     return true;
 }
 
+/* Counters of steps and tokens are 64 bits wide. */
+static bool check_countable(const Config *c, Error *error) {
+    const double most_tokens = 1e18;
+    const char *key = c->steps ? "steps" : "tokens";
+    double batch = (double)c->global_batch_size * (double)c->sequence_length;
+    double tokens = c->tokens > 0 ? (double)c->tokens : (double)c->steps * batch;
+    if (tokens + batch <= most_tokens && (double)c->batch_ramp_tokens <= most_tokens) return true;
+    return bad(error, c, key, "%s: a run of %.3g tokens is longer than the %.0g that can be counted", key,
+               fmax(tokens + batch, (double)c->batch_ramp_tokens), most_tokens);
+}
+
 static bool check_schedule(const Config *c, Error *error) {
+    if (!check_countable(c, error)) return false;
     int64_t steps = c->epochs > 0 ? INT64_MAX : config_steps(c, 0);
     if (c->warmup_steps >= steps)
         return bad(error, c, "warmup_steps", "warmup_steps %lld is not below the %lld steps of the run; lower it",

@@ -247,6 +247,15 @@ void loader_close(Loader *l) {
 
 int64_t loader_sequences_per_epoch(const Loader *l) { return l->windows; }
 
+uint64_t loader_content(const Loader *l) {
+    uint64_t content = 0;
+    for (int k = 0; k < l->sets; k++) {
+        uint64_t before_and_this[2] = {content, tokens_info(l->set[k].shard)->content};
+        content = hash_bytes(before_and_this, sizeof before_and_this);
+    }
+    return content;
+}
+
 double loader_passes(const Loader *l, int k, int64_t sequences) {
     check(k >= 0 && k < l->sets, "set %d of %d", k, l->sets);
     const Set *s = &l->set[k];

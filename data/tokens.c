@@ -80,6 +80,8 @@ static bool add_file(TokenShard *s, int64_t i, const char *name, Error *error) {
         return fail(error, "%s: its row of shards has too many tokens", name);
     s->token[i + 1] = s->token[i] + info->tokens;
     s->document[i + 1] = s->document[i] + info->documents;
+    uint64_t before_and_this[2] = {s->info.content, info->content};
+    s->info.content = hash_bytes(before_and_this, sizeof before_and_this);
     return true;
 }
 
@@ -116,7 +118,9 @@ static bool open_row(TokenShard *s, Error *error) {
 TokenShard *tokens_open(const char *path, Error *error) {
     TokenShard *s = row_new(path);
     if (open_row(s, error)) {
+        uint64_t content = s->info.content;
         s->info = *token_file_info(s->file[0]);
+        s->info.content = content;
         s->info.tokens = s->token[s->files];
         s->info.documents = s->document[s->files];
         return s;

@@ -27,6 +27,7 @@ typedef struct {
     SourceCounts source_counts;
     int64_t vocab_size; /* every token is below it */
     uint64_t tokenizer_hash;
+    uint64_t content; /* hash of all tokens and where documents end; set by reading */
     char tokenizer[512];
     char *source; /* what the user named */
 } ShardInfo;

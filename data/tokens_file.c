@@ -82,6 +82,14 @@ static bool read_source(TokenFile *s, Error *error) {
     return true;
 }
 
+static bool read_content(TokenFile *s, Error *error) {
+    uint64_t of[2];
+    if (!read_hex(s, "tokens", "xxh3", &of[0], error) || !read_hex(s, "documents", "xxh3", &of[1], error))
+        return false;
+    s->info.content = hash_bytes(of, sizeof of);
+    return true;
+}
+
 static bool read_info(TokenFile *s, Error *error) {
     ShardInfo *i = &s->info;
     int64_t most = INT64_MAX / 16; /* products with the size of an element cannot overflow */
@@ -92,7 +100,7 @@ static bool read_info(TokenFile *s, Error *error) {
            read_count(s, "documents", 1, i->tokens, &i->documents, error) &&
            read_count(s, "shards", 1, TOKENS_SHARDS_MOST, &i->shards, error) &&
            read_count(s, "shard", 0, i->shards - 1, &i->shard, error) && read_source(s, error) &&
-           h5_read_attr_text(s->h5, "/", "source", &i->source, error);
+           read_content(s, error) && h5_read_attr_text(s->h5, "/", "source", &i->source, error);
 }
 
 static bool check_shape(TokenFile *s, const char *path, int64_t count, Dtype *dtype, Error *error) {

@@ -472,6 +472,32 @@ def numeric(config):
             rows.row(ok, "NaN on %d ranks, skip_nonfinite %d" % (ranks, skip), "steps %s; %s" % (bad, said(done)))
 
 
+def other_words(config):
+    """Text or tokenizer changed under a run: refused by name; the same words under other names are the same."""
+    cwd = rows.new_folder("other-words")
+    text, tokenizer = os.path.join(cwd, "words.txt"), os.path.join(cwd, "own")
+    with open(text, "w") as f:
+        f.writelines("It was line %d of a text that nobody wrote.\n" % i for i in range(1000))
+    for name in ("john", "genesis"):
+        dsv2(["train-tokenizer", os.path.join(ROOT, "data/sample", name + ".txt"), "-o", tokenizer + "-" + name,
+              "vocab_size=300"], 1, cwd)
+    shutil.copytree(tokenizer + "-john", tokenizer)
+    words = ["train", config, "data.text.path=" + text, "warmup_steps=0", "model.vocab_size=300", "tokenizer=" + tokenizer]
+
+    def goes_on(what, steps, code, says):
+        done = dsv2([*words, "steps=%d" % steps], 1, cwd)
+        rows.row(done.returncode == code and says in done.stderr + done.stdout, what, said(done))
+
+    goes_on("other words: a run begins", 2, 0, "done")
+    shutil.copy(tokenizer + "-genesis/tokenizer.json", tokenizer)
+    goes_on("other words: another tokenizer", 4, EXIT_USAGE, "is not the tokenizer that this run began with")
+    shutil.copy(tokenizer + "-john/tokenizer.json", tokenizer)
+    goes_on("other words: the old tokenizer again", 4, 0, "done")
+    with open(text, "a") as f:
+        f.write("One more line.\n")
+    goes_on("other words: more text", 6, EXIT_USAGE, "data: the text of the mixture is not what this run began with")
+
+
 def main():
     config = rows.config(BALANCED)
     words, straight = every_step(config, 12)
@@ -492,6 +518,7 @@ def main():
     skipped_in_a_row(config)
     full_disk(config)
     different_views(config)
+    other_words(config)
     broken_save(config)
     broken_at_the_start(config)
     full_at_the_start(config)

@@ -94,8 +94,14 @@ static uint64_t state_hash(const Model *m) {
 }
 
 /* -- saving and loading ------------------------------------------------------------------------- */
-static const Progress made_up = {
-    .tokens = 900, .sequences = 90, .adam_step = 8, .seed = 5, .skipped = 1, .skipped_in_a_row = 2};
+static const Progress made_up = {.tokens = 900,
+                                 .sequences = 90,
+                                 .adam_step = 8,
+                                 .seed = 5,
+                                 .skipped = 1,
+                                 .skipped_in_a_row = 2,
+                                 .data = 0xfedcba9876543210,
+                                 .tokenizer = 0x8000000000000001};
 
 /* Saves as training does: each parameter changes as soon as it may. */
 static bool save(Model *m, const char *folder, int64_t step, Error *error) {
@@ -143,7 +149,7 @@ static bool load_here(Comm *world, const Layout *l, const char *path, int64_t st
     same = same && state_hash(&got) == state_hash(&want);
     if (ok && !same) printf("  rank %d of %d, ep %d, %s: other values\n", world->rank, l->ranks, l->ep, l->dtype);
     ok = ok && same && p.step == step && p.tokens == 900 && p.sequences == 90 && p.adam_step == 8 && p.seed == 5 &&
-         p.skipped == 1 && p.skipped_in_a_row == 2;
+         p.skipped == 1 && p.skipped_in_a_row == 2 && p.data == made_up.data && p.tokenizer == made_up.tokenizer;
     model_drop(&got);
     model_drop(&want);
     return ok;

@@ -424,9 +424,16 @@ static void batches_and_steps_follow_the_ramp(void) {
     expect(config_batch_at(&c, 0) == 2304 && config_batch_at(&c, 225000000000) == 9216, "ends of the ramp");
     expect(config_batch_at(&c, 112500000000) == 5760, "%lld", (long long)config_batch_at(&c, 112500000000));
     int64_t tokens = 0, steps = 0;
-    for (; tokens < c.tokens; steps++) tokens += config_batch_at(&c, tokens) * c.sequence_length;
+    for (; tokens < c.tokens; steps++) {
+        if (steps % 997 == 0) expect(config_tokens(&c, steps) == tokens, "tokens of %lld steps", (long long)steps);
+        tokens += config_batch_at(&c, tokens) * c.sequence_length;
+    }
     expect(config_steps(&c, 0) == steps, "%lld steps, counted %lld", (long long)config_steps(&c, 0),
            (long long)steps);
+    c.tokens = 900000000000000000; /* both are known at once, however long it takes */
+    c.batch_ramp_tokens = 100000000000000000;
+    expect(config_tokens(&c, config_steps(&c, 0)) >= c.tokens, "%lld",
+           (long long)config_tokens(&c, config_steps(&c, 0)));
     static const struct {
         int64_t steps, tokens;
         double epochs;
@@ -443,6 +450,9 @@ static void batches_and_steps_follow_the_ramp(void) {
                         .batch_ramp_tokens = cases[i].ramp ? 64 : 0};
         expect(config_steps(&small, 100) == cases[i].expected, "case %zu: %lld", i,
                (long long)config_steps(&small, 100));
+        for (int64_t n = 0, done = 0; n < 20; done += config_batch_at(&small, done) * 16, n++)
+            expect(config_tokens(&small, n) == done, "case %zu: %lld tokens of %lld steps", i,
+                   (long long)config_tokens(&small, n), (long long)n);
     }
 }
 

@@ -302,36 +302,43 @@ static void test_balance(void) {
 static void test_schedule(void) {
     static const struct {
         const char *type;
-        int64_t warmup, step, done, total;
+        int64_t warmup, warm, step, done, total;
         double min_lr, rate;
     } rows[] = {
-        {"constant", 0, 1, 0, 1000, 0, 8e-4},
-        {"constant", 4, 1, 0, 1000, 0, 2e-4},
-        {"constant", 4, 3, 200, 1000, 0, 6e-4},
-        {"constant", 4, 4, 300, 1000, 0, 8e-4},
-        {"constant", 4, 5, 400, 1000, 0, 8e-4},
-        {"linear", 0, 1, 0, 1000, 0, 8e-4},
-        {"linear", 0, 6, 500, 1000, 0, 4e-4},
-        {"linear", 0, 6, 500, 1000, 2e-4, 5e-4},
-        {"linear", 2, 9, 750, 1000, 4e-4, 5e-4},
-        {"linear", 0, 9, 1000, 1000, 1e-4, 1e-4},
-        {"cosine", 0, 1, 0, 1000, 0, 8e-4},
-        {"cosine", 0, 6, 500, 1000, 0, 4e-4},
-        {"cosine", 0, 6, 250, 1000, 2e-4, 7.121320343559643e-4}, /* 2e-4 + 6e-4 (1 + sqrt(1/2)) / 2 */
-        {"cosine", 2, 2, 250, 1000, 2e-4, 8e-4},
-        {"cosine", 0, 9, 1000, 1000, 1e-4, 1e-4},
-        {"step", 0, 6, 599, 1000, 0, 8e-4},
-        {"step", 0, 7, 600, 1000, 0, 2.528e-4},
-        {"step", 0, 9, 899, 1000, 0, 2.528e-4},
-        {"step", 0, 9, 900, 1000, 0, 7.98848e-5},
-        {"step", 8, 6, 950, 1000, 0, 6e-4},
+        {"constant", 0, 0, 1, 0, 1000, 0, 8e-4},
+        {"constant", 4, 400, 1, 0, 1000, 0, 2e-4},
+        {"constant", 4, 400, 3, 200, 1000, 0, 6e-4},
+        {"constant", 4, 400, 4, 300, 1000, 0, 8e-4},
+        {"constant", 4, 400, 5, 400, 1000, 0, 8e-4},
+        {"linear", 0, 0, 1, 0, 1000, 0, 8e-4},
+        {"linear", 0, 0, 6, 500, 1000, 0, 4e-4},
+        {"linear", 0, 0, 6, 500, 1000, 2e-4, 5e-4},
+        {"linear", 0, 0, 9, 1000, 1000, 1e-4, 1e-4},
+        {"linear", 5, 500, 6, 500, 1000, 0, 8e-4}, /* it goes on from where the warm-up ends */
+        {"linear", 5, 500, 7, 600, 1000, 0, 6.4e-4},
+        {"linear", 2, 200, 9, 800, 1000, 4e-4, 5e-4},
+        {"linear", 9, 1000, 10, 1000, 1000, 0, 8e-4},
+        {"cosine", 0, 0, 1, 0, 1000, 0, 8e-4},
+        {"cosine", 0, 0, 6, 500, 1000, 0, 4e-4},
+        {"cosine", 0, 0, 6, 250, 1000, 2e-4, 7.121320343559643e-4}, /* 2e-4 + 6e-4 (1 + sqrt(1/2)) / 2 */
+        {"cosine", 2, 300, 2, 250, 1000, 2e-4, 8e-4},
+        {"cosine", 2, 200, 3, 200, 1000, 2e-4, 8e-4},
+        {"cosine", 2, 200, 6, 600, 1000, 2e-4, 5e-4},
+        {"cosine", 0, 0, 9, 1000, 1000, 1e-4, 1e-4},
+        {"step", 0, 0, 6, 599, 1000, 0, 8e-4},
+        {"step", 0, 0, 7, 600, 1000, 0, 2.528e-4},
+        {"step", 5, 500, 6, 599, 1000, 0, 8e-4}, /* shares of all tokens (DeepSeek-V2, section 3.1.2) */
+        {"step", 5, 500, 7, 600, 1000, 0, 2.528e-4},
+        {"step", 0, 0, 9, 899, 1000, 0, 2.528e-4},
+        {"step", 0, 0, 9, 900, 1000, 0, 7.98848e-5},
+        {"step", 8, 960, 6, 950, 1000, 0, 6e-4},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         Config c = {.learning_rate = 8e-4, .min_lr = rows[i].min_lr, .warmup_steps = rows[i].warmup};
         c.lr_scheduler_type = rows[i].type;
         c.lr_step_factor = 0.316;
         c.lr_step_at = (RealList){.count = 2, .value = {0.6, 0.9}};
-        double rate = schedule_rate(&c, rows[i].step, rows[i].done, rows[i].total);
+        double rate = schedule_rate(&c, rows[i].step, (StageTokens){rows[i].warm, rows[i].done, rows[i].total});
         expect(fabs(rate - rows[i].rate) <= 1e-15, "row %d: rate %.12g, %.12g", (int)i, rate, rows[i].rate);
     }
 }

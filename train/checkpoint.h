@@ -17,6 +17,7 @@ typedef struct {
     int64_t adam_step;               /* optimizer steps taken (skipped ones do not count) */
     uint64_t seed;
     int64_t skipped, skipped_in_a_row; /* steps that were passed over: all, and up to the last one */
+    uint64_t data, tokenizer;          /* hashes of the tokens it trains on and of its tokenizer; 0 = not known */
     int64_t numerics_epoch;            /* of the program that wrote the checkpoint; set by reading */
 } Progress;
 

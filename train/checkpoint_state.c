@@ -10,14 +10,17 @@
 static const struct {
     const char *name;
     size_t field;
+    int since; /* which format */
 } numbers[] = {
-    {"step", offsetof(Progress, step)},
-    {"tokens", offsetof(Progress, tokens)},
-    {"sequences", offsetof(Progress, sequences)},
-    {"adam_step", offsetof(Progress, adam_step)},
-    {"seed", offsetof(Progress, seed)},
-    {"skipped", offsetof(Progress, skipped)},
-    {"skipped_in_a_row", offsetof(Progress, skipped_in_a_row)},
+    {"step", offsetof(Progress, step), 2},
+    {"tokens", offsetof(Progress, tokens), 2},
+    {"sequences", offsetof(Progress, sequences), 2},
+    {"adam_step", offsetof(Progress, adam_step), 2},
+    {"seed", offsetof(Progress, seed), 2},
+    {"skipped", offsetof(Progress, skipped), 2},
+    {"skipped_in_a_row", offsetof(Progress, skipped_in_a_row), 2},
+    {"data", offsetof(Progress, data), 4},
+    {"tokenizer", offsetof(Progress, tokenizer), 4},
 };
 enum { NUMBERS = sizeof numbers / sizeof *numbers };
 
@@ -38,8 +41,10 @@ static bool read_attributes(H5Reader *r, const char *file, Progress *progress, c
         return fail(error, "%s: checkpoint format %lld; this program reads formats %d to %d", file, (long long)format,
                     CHECKPOINT_OLDEST, CHECKPOINT_FORMAT);
     if (!h5_read_attr_int(r, "/", "numerics_epoch", &progress->numerics_epoch, error)) return false;
+    progress->data = progress->tokenizer = 0;
     for (int i = 0; i < NUMBERS; i++)
-        if (!h5_read_attr_int(r, "/", numbers[i].name, (int64_t *)(void *)((char *)progress + numbers[i].field),
+        if (numbers[i].since <= format &&
+            !h5_read_attr_int(r, "/", numbers[i].name, (int64_t *)(void *)((char *)progress + numbers[i].field),
                               error))
             return false;
     return h5_read_attr_text(r, "/", "config", config_text, error);

@@ -16,7 +16,10 @@
 
 #include <stdio.h>
 
-enum { CHECKPOINT_FORMAT = 3, CHECKPOINT_OLDEST = 2 }; /* 2: no companions, no f16 */
+enum {
+    CHECKPOINT_FORMAT = 4,
+    CHECKPOINT_OLDEST = 2
+}; /* 2: no companions, no f16; 3: no hashes of data and tokenizer */
 #define MANIFEST_NAME "MANIFEST"
 #define MASTER_NAME "model.h5" /* virtual datasets over the rank files, and the run's state as attributes */
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "launch/launcher.h"
 #include "launch/threads.h"
 #include "train/commands.h"
 #include "train/engine.h"
@@ -135,7 +136,8 @@ int command_plan(const CommandLine *line) {
     bool ok = config_load(&c, line->input[0], line->override, line->n_override, ranks, &warnings, &error) &&
               setup_tokenizer(&c, &tokenizer, &error);
     if (!ranks && ok) ranks = (int)c.ep;
-    if (ok) launch_threads(c.threads ? (int)c.threads : (int)max_i64(launch_node_cpus() / ranks, 1)); /* as -n does */
+    int64_t share = max_i64(launch_node_cpus() / max_i64(ranks, 1), 1); /* as -n does */
+    if (ok) launch_threads((int)(c.threads ? c.threads : launch_number("OMP_NUM_THREADS", share)));
     ok = ok && engine_plan(&plan, &c, ranks, engine_use_training(&c), &error);
     if (ok && *warnings) fprintf(stderr, "%s", warnings);
     if (ok)

@@ -31,7 +31,7 @@ static bool train_step(Trainer *t, StepResult *result, double *rate, Error *erro
     if (!agree(t->session.world, ok, error)) return false;
     stepdata_count(&e->data, &e->run);
     *result = engine_gradients(e);
-    *rate = schedule_rate(&t->config, p->step + 1, p->tokens, t->tokens);
+    *rate = schedule_rate(&t->config, p->step + 1, (StageTokens){t->warm, p->tokens, t->tokens});
     if (result->finite && e->use.optimizer) {
         EngineUpdate update = {*rate, ++p->adam_step, wait_param, t->checkpoints};
         engine_update(e, result->grad_norm, update);
@@ -119,7 +119,7 @@ static StepLine step_line(Trainer *t, const StepResult *r, double rate, double s
     if (!t->session.engine.model.moe_layers) return line;
     line.balance_expert = r->balance[0];
     if (c->balance_groups > 1) line.balance_device = r->balance[1];
-    if (c->balance_groups > 1 && c->n_group > 1) line.balance_communication = r->balance[2];
+    if (c->balance_groups > 1) line.balance_communication = r->balance[2];
     line.max_load = 0;
     read_load(t, &line);
     return line;

@@ -43,13 +43,31 @@ static void print_resumed_changes(char *changes) {
     for (char *line; (line = strsep(&changes, "\n")) && *line;) log_line("changed", "since the checkpoint: %s", line);
 }
 
+/* The place in the data means something only in the same data, weights only with the same tokens. Both are known by
+ * what they hold: files may have moved. */
+#define BEGIN_ANEW "put it back, or start a new run with --fresh or another output_dir"
+static bool same_tokenizer(const Trainer *t, Error *error) {
+    uint64_t before = t->progress.tokenizer;
+    if (!before || before == tokenizer_hash(t->data.tokenizer)) return true;
+    return fail(error, "tokenizer: %s is not the tokenizer that this run began with; " BEGIN_ANEW,
+                t->config.tokenizer);
+}
+
+static bool same_data(const Trainer *t, int *code, Error *error) {
+    uint64_t before = t->progress.data;
+    if (!before || before == loader_content(t->data.loader)) return true;
+    *code = EXIT_USAGE;
+    return fail(error, "data: the text of the mixture is not what this run began with; " BEGIN_ANEW);
+}
+
 /* What a resumed run may not change is refused, as a mistake of the config; what it may is printed. */
 static bool check_resume(Trainer *t, int *code, Error *error) {
     char *text = NULL, *changes = NULL;
     Config old = {0};
     bool ok =
         checkpoint_read_config(t->folder.resume, &text, &t->progress, error) && config_parse_dump(&old, text, error);
-    if (ok && !config_resume_check(&old, &t->config, &changes, error)) ok = false, *code = EXIT_USAGE;
+    if (ok && !(config_resume_check(&old, &t->config, &changes, error) && same_tokenizer(t, error)))
+        ok = false, *code = EXIT_USAGE;
     if (ok) log_line("resume", "%s", t->folder.resume);
     if (ok && t->progress.numerics_epoch != NUMERICS_EPOCH)
         log_line("resume", "kernels round differently since it was saved: the run goes on, but not to the same bits");
@@ -88,8 +106,8 @@ static bool read_companions(Trainer *t, Error *error) {
 static void count_steps(Trainer *t) {
     const Config *c = &t->config;
     t->steps = config_steps(c, loader_sequences_per_epoch(t->data.loader));
-    t->tokens = 0;
-    for (int64_t s = 0; s < t->steps; s++) t->tokens += config_batch_at(c, t->tokens) * c->sequence_length;
+    t->tokens = config_tokens(c, t->steps);
+    t->warm = config_tokens(c, min_i64(c->warmup_steps, t->steps));
 }
 
 static bool disk_fits(const Trainer *t, Error *error) {
@@ -136,13 +154,15 @@ static bool open_weights(Trainer *t, const CommandLine *line, int *code, Error *
     watchdog_section(SECTION_LOAD); /* rank 0 reads whole checkpoints to find the one to resume from */
     if (!open_folder(t, line->fresh, code, error)) return false;
     signals_open(); /* before this there is nothing to keep */
-    if (!setup_data(&t->data, &t->config, s->world, error) ||
+    if (!setup_data(&t->data, &t->config, s->world, error) || !agree(s->world, same_data(t, code, error), error) ||
         !tasks_open(&t->tasks, &t->config, &t->data, s->world, error))
         return false;
     count_steps(t);
     t->config_text = config_dump(&t->config, false);
     if (!load_weights(t, code, error)) return false;
     t->progress.seed = (uint64_t)t->config.seed;
+    t->progress.data = loader_content(t->data.loader);
+    t->progress.tokenizer = tokenizer_hash(t->data.tokenizer);
     watchdog_section(SECTION_LOAD); /* rank 0 reads what a checkpoint holds beside tensors */
     if (s->engine.use.optimizer) {
         t->checkpoints = checkpoint_open(t->folder.checkpoints, &s->engine.model.params, &s->engine.run, error);

@@ -20,6 +20,7 @@ typedef struct {
     char *config_text;         /* the dump that checkpoints carry */
     Progress progress;         /* up to the last step taken */
     int64_t steps, tokens;     /* of the whole run */
+    int64_t warm;              /* tokens of the warm-up */
     double begin, peak;        /* clock at the first step; FLOP/s of a rank's matrix products, 0 = not known */
     int64_t first_step;        /* of this process */
     int failed_saves;          /* in a row */
