@@ -30,7 +30,7 @@ void loader_close(Loader *);
 /* Sequence number `index` of the whole run (0, 1, 2, ...; global batches follow one another). */
 bool loader_sequence(Loader *, int64_t index, Sequence to, Error *);
 int64_t loader_sequences_per_epoch(const Loader *); /* of the whole mixture; 0 = synthetic data, which has no end */
-uint64_t loader_content(const Loader *); /* hash of all tokens of the mixture; 0 = synthetic data */
+uint64_t loader_content(const Loader *);            /* hash of all tokens of the mixture; 0 = synthetic data */
 double loader_passes(const Loader *, int set, int64_t sequences); /* over a set after that many */
 
 /* Where sequence `index` comes from: a set of the mixture and a window of it. */

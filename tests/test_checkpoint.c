@@ -94,14 +94,7 @@ static uint64_t state_hash(const Model *m) {
 }
 
 /* -- saving and loading ------------------------------------------------------------------------- */
-static const Progress made_up = {.tokens = 900,
-                                 .sequences = 90,
-                                 .adam_step = 8,
-                                 .seed = 5,
-                                 .skipped = 1,
-                                 .skipped_in_a_row = 2,
-                                 .data = 0xfedcba9876543210,
-                                 .tokenizer = 0x8000000000000001};
+static const Progress made_up = {0, 900, 90, 8, 5, 1, 2, .data = 0xfedcba9876543210, .tokenizer = 1};
 
 /* Saves as training does: each parameter changes as soon as it may. */
 static bool save(Model *m, const char *folder, int64_t step, Error *error) {
@@ -148,8 +141,9 @@ static bool load_here(Comm *world, const Layout *l, const char *path, int64_t st
     ok = ok && checkpoint_load_verified(path, &got.params, &got.run, &p, &error);
     same = same && state_hash(&got) == state_hash(&want);
     if (ok && !same) printf("  rank %d of %d, ep %d, %s: other values\n", world->rank, l->ranks, l->ep, l->dtype);
-    ok = ok && same && p.step == step && p.tokens == 900 && p.sequences == 90 && p.adam_step == 8 && p.seed == 5 &&
-         p.skipped == 1 && p.skipped_in_a_row == 2 && p.data == made_up.data && p.tokenizer == made_up.tokenizer;
+    Progress saved = made_up;
+    saved.step = step, saved.numerics_epoch = p.numerics_epoch;
+    ok = ok && same && !memcmp(&p, &saved, sizeof p);
     model_drop(&got);
     model_drop(&want);
     return ok;
