@@ -30,11 +30,12 @@ static bool read_dtype(Megatron *m, int code, Error *error) {
     return true;
 }
 
-/* With n sequences (4 + 8 bytes each), d entries of documents (8) and perhaps a mode for each sequence (1). */
+/* With n sequences (4 + 8 bytes each), d entries of documents (8) and perhaps a mode for each sequence (1). Counts have
+ * no sign in the file: one of 2^63 or more is below 0 here, which is refused, and told as it stands there. */
 static bool read_counts(Megatron *m, const unsigned char *head, int64_t bytes, Error *error) {
     int64_t n = m->sequences = number(head + 18, 8);
     if (n < 1 || n > (bytes - HEADER_OLD) / 12)
-        return fail(error, "%s: %" PRId64 " sequences do not fit its %" PRId64 " bytes", m->idx, n, bytes);
+        return fail(error, "%s: %" PRIu64 " sequences do not fit its %" PRId64 " bytes", m->idx, (uint64_t)n, bytes);
     m->sizes_at = HEADER_OLD;
     m->documents = n;
     if (bytes == HEADER_OLD + 12 * n) {
@@ -47,9 +48,9 @@ static bool read_counts(Megatron *m, const unsigned char *head, int64_t bytes, E
     m->documents_at = m->places_at + 8 * n;
     if (d < 2 || d > left / 8 || (left != 8 * d && left != 8 * d + n))
         return fail(error,
-                    "%s: has %" PRId64 " bytes, which %" PRId64 " sequences and %" PRId64
+                    "%s: has %" PRId64 " bytes, which %" PRId64 " sequences and %" PRIu64
                     " document borders do not make up; was it cut off?",
-                    m->idx, bytes, n, d);
+                    m->idx, bytes, n, (uint64_t)d);
     m->documents = d - 1;
     return true;
 }
@@ -61,8 +62,9 @@ static bool read_header(Megatron *m, int64_t bytes, Error *error) {
     if (!memcmp(head, "TNTIDX\0\0", 8))
         return fail(error, "%s: is in the older TNTIDX format; write it anew with --dataset-impl mmap", m->idx);
     if (memcmp(head, "MMIDIDX\0\0", 9)) return fail(error, "%s: is no Megatron index (wrong first bytes)", m->idx);
-    if (number(head + 9, 8) != 1)
-        return fail(error, "%s: index of version %" PRId64 "; only version 1 is known", m->idx, number(head + 9, 8));
+    uint64_t version = (uint64_t)number(head + 9, 8);
+    if (version != 1)
+        return fail(error, "%s: index of version %" PRIu64 "; only version 1 is known", m->idx, version);
     return read_dtype(m, head[17], error) && read_counts(m, head, bytes, error);
 }
 

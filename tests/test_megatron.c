@@ -173,16 +173,17 @@ void megatron_parts(void) {
 static void spoil_magic(Raw *r) { r->magic = "MMIDIDY\0"; }
 static void spoil_lazy(Raw *r) { r->magic = "TNTIDX\0\0"; }
 static void spoil_version(Raw *r) { r->version = 2; }
+static void spoil_version_large(Raw *r) { r->version = -1; }
 static void spoil_float(Raw *r) { r->dtype = 7; }
 static void spoil_double(Raw *r) { r->dtype = 6; }
 static void spoil_dtype(Raw *r) { r->dtype = 9; }
 static void spoil_dtype_zero(Raw *r) { r->dtype = 0; }
 static void spoil_none(Raw *r) { r->sequences = 0; }
-static void spoil_negative(Raw *r) { r->sequences = -1; }
+static void spoil_huge(Raw *r) { r->sequences = INT64_MIN; }
 static void spoil_many(Raw *r) { r->sequences = 1000; }
 static void spoil_overflow(Raw *r) { r->sequences = INT64_MAX / 4; }
 static void spoil_borders(Raw *r) { r->borders = INT64_MAX / 8 + 1; }
-static void spoil_borders_negative(Raw *r) { r->borders = -3; }
+static void spoil_borders_huge(Raw *r) { r->borders = -3; }
 static void spoil_one_border(Raw *r) { r->borders = 1; }
 static void spoil_cut(Raw *r) { r->idx_cut = 5; }
 static void spoil_head(Raw *r) { r->idx_cut = 34 + 36 + 24 - 20; }
@@ -222,16 +223,17 @@ void megatron_broken(void) {
         {spoil_magic, "m.idx: is no Megatron index"},
         {spoil_lazy, "m.idx: is in the older TNTIDX format"},
         {spoil_version, "m.idx: index of version 2"},
+        {spoil_version_large, "m.idx: index of version 18446744073709551615"},
         {spoil_float, "m.idx: its ids are floating point numbers"},
         {spoil_double, "m.idx: its ids are floating point numbers"},
         {spoil_dtype, "m.idx: dtype 9 is not known"},
         {spoil_dtype_zero, "m.idx: dtype 0 is not known"},
         {spoil_none, "m.idx: 0 sequences do not fit"},
-        {spoil_negative, "m.idx: -1 sequences do not fit"},
+        {spoil_huge, "m.idx: 9223372036854775808 sequences do not fit"},
         {spoil_many, "m.idx: 1000 sequences"},
         {spoil_overflow, "sequences do not fit"},
         {spoil_borders, "document borders do not make up"},
-        {spoil_borders_negative, "document borders do not make up"},
+        {spoil_borders_huge, "3 sequences and 18446744073709551613 document borders do not make up"},
         {spoil_one_border, "document borders do not make up"},
         {spoil_cut, "was it cut off?"},
         {spoil_head, "m.idx: 20 bytes are no Megatron index"},
