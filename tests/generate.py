@@ -153,7 +153,7 @@ def mistakes(rows, folder):
             ([FIXTURE, "--prompts", "gone"], 2, "gone: no such file"),
             ([FIXTURE, "--token-ids", "1 320"], 65, "'320' is not an id from 0 to 319"),
             ([FIXTURE, "--token-ids", "1 x"], 65, "'x' is not an id"),
-            ([FIXTURE, "--token-ids", ""], 65, "there is no id"),
+            ([FIXTURE, "--token-ids", " "], 65, "there is no id"),
             ([FIXTURE, "--prompts", bad], 65, "bad.jsonl:2: the object has no text"),
             ([FIXTURE, "--prompts", empty], 65, "holds no prompt"),
             ([FIXTURE, "--prefix", "a", "--suffix", "b"], 65, "has no token <｜fim▁begin｜>"),

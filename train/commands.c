@@ -199,11 +199,12 @@ const Command *command_find(const char *name) {
 
 typedef struct {
     const char *name, *usage;
-    const char *value; /* what the next word is; NULL: the option stands alone */
+    const char *value; /* what the next word is; NULL: the option stands alone. Only TEXT may be empty */
     unsigned takes;    /* what a command must take; 0 = any */
     size_t field;      /* of CommandLine: a bool, or a string when there is a value */
 } Option;
 
+static const char TEXT[] = "text";
 static const Option options[] = {
     {"-o", " [-o OUT]", "a file or folder to write", TAKES_OUT, offsetof(CommandLine, out)},
     {"--dry-run", " [--dry-run]", NULL, TAKES_DRY_RUN, offsetof(CommandLine, dry_run)},
@@ -212,10 +213,10 @@ static const Option options[] = {
     {"--decode", " [--decode]", NULL, TAKES_DECODE, offsetof(CommandLine, decode)},
     {"--token-ids", " [--token-ids IDS]", "ids, as in \"1 2 3\"", TAKES_PROMPTS, offsetof(CommandLine, token_ids)},
     {"--prompts", " [--prompts FILE]", "a file of prompts", TAKES_PROMPTS, offsetof(CommandLine, prompts)},
-    {"--prefix", " [--prefix TEXT", "text", TAKES_PROMPTS, offsetof(CommandLine, prefix)},
-    {"--suffix", " --suffix TEXT]", "text", TAKES_PROMPTS, offsetof(CommandLine, suffix)},
+    {"--prefix", " [--prefix TEXT", TEXT, TAKES_PROMPTS, offsetof(CommandLine, prefix)},
+    {"--suffix", " --suffix TEXT]", TEXT, TAKES_PROMPTS, offsetof(CommandLine, suffix)},
     {"--messages", " [--messages FILE]", "a file of conversations", TAKES_CHAT, offsetof(CommandLine, messages)},
-    {"--system", " [--system TEXT]", "text", TAKES_CHAT, offsetof(CommandLine, system)},
+    {"--system", " [--system TEXT]", TEXT, TAKES_CHAT, offsetof(CommandLine, system)},
     {"--document", " [--document N]", "the number of a document, from 0", TAKES_DOCUMENT,
      offsetof(CommandLine, document)},
     {"--tokenizer", " [--tokenizer TOKENIZER]", "a tokenizer", TAKES_DOCUMENT, offsetof(CommandLine, tokenizer)},
@@ -287,6 +288,8 @@ static bool parse_option(CommandLine *line, const char *word, const char *next, 
     if (option_given(o, line)) return fail(error, "%s is given twice", word);
     if (!o->value) return *(bool *)option_field(o, line) = true;
     if (!next) return fail(error, "%s takes %s", word, o->value);
+    if (!*next && o->value != TEXT)
+        return fail(error, "%s takes %s, not an empty word; is a variable of the shell not set?", word, o->value);
     *(const char **)option_field(o, line) = next;
     return true;
 }
