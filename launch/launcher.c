@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -180,6 +181,7 @@ static void become_mpirun(char **words, int input, int output) {
     /* Its own group, so that ctrl-C comes to us alone; and it must not outlive us. */
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
+    signal(SIGXFSZ, SIG_DFL); /* else it may wait for ever */
     if (geteuid() == 0) {
         setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
         setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
@@ -251,7 +253,6 @@ static void *pass_bytes_on(void *own) {
 static void start_passing(Passing *p, int from, int to, bool from_ranks) {
     *p = (Passing){.from = from, .to = to, .from_ranks = from_ranks};
     signal(SIGPIPE, SIG_IGN); /* the ranks may end before the input does, who reads the output before the ranks */
-    signal(SIGXFSZ, SIG_IGN); /* a write beyond ulimit -f fails like one on a full disk */
     check(!pthread_create(&p->thread, NULL, pass_bytes_on, p), "cannot start a thread");
 }
 
@@ -278,12 +279,34 @@ static int code_of_wish(int code) {
 
 static void make_pipe(int ends[2]) { check(!pipe2(ends, O_CLOEXEC), "cannot make a pipe: %s", strerror(errno)); }
 
+/* mpirun and each rank have a file of 4 MiB and a few bytes as shared memory. Where it may not be that long, some of them
+ * are killed and others may wait for ever. */
+static bool files_suffice(void) {
+    enum { LEAST = 8 << 20 };
+    struct rlimit most;
+    if (getrlimit(RLIMIT_FSIZE, &most) || most.rlim_cur >= LEAST) return true;
+    fprintf(stderr,
+            "dsv2: ulimit -f lets a file have %llu bytes, and MPI's shared memory takes more; raise it to %d\n",
+            (unsigned long long)most.rlim_cur, LEAST);
+    return false;
+}
+
+/* Says what has ended a rank or mpirun; a file that became too long is a full disk. */
+static int code_of_end(int code) {
+    if (code == 128 + SIGKILL)
+        fprintf(stderr, "dsv2: a rank was killed; when nobody did it, memory ran out\n");
+    else if (code > 128)
+        fprintf(stderr, "dsv2: a rank was ended by signal %d (%s)\n", code - 128, strsignal(code - 128));
+    return code == 128 + SIGXFSZ ? EXIT_IO : code;
+}
+
 /* A background group that reads from the terminal would be stopped, so this process reads and passes on. So it does
  * with the output, since mpirun does not tell when a disk is full. */
 int launch_ranks(int ranks, bool input, int argc, char **argv) {
     static Passing in, out; /* the input may still be waited for when this returns */
     char *words[MPIRUN_WORDS];
     int in_ends[2] = {-1, -1}, out_ends[2];
+    if (!files_suffice()) return EXIT_IO;
     mpirun_words(words, ranks, input, argc, argv);
     print_words(words);
     pass_signals_on();
@@ -298,12 +321,7 @@ int launch_ranks(int ranks, bool input, int argc, char **argv) {
         close(in_ends[0]);
         start_passing(&in, STDIN_FILENO, in_ends[1], false);
     }
-    int code = code_of_wish(output_code(&out, wait_for(mpirun_process)));
-    if (code == 128 + SIGKILL)
-        fprintf(stderr, "dsv2: a rank was killed; when nobody did it, memory ran out\n");
-    else if (code > 128)
-        fprintf(stderr, "dsv2: a rank was ended by signal %d (%s)\n", code - 128, strsignal(code - 128));
-    return code;
+    return code_of_end(code_of_wish(output_code(&out, wait_for(mpirun_process))));
 }
 
 /* -- inside a rank -------------------------------------------------------------------------------- */

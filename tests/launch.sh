@@ -37,9 +37,25 @@ expect "a folder that cannot be made" 74 "cannot make this folder" "$dsv2" train
 expect "bench of a config that is refused" 2 "does not divide" "$dsv2" bench configs/tiny.yaml
 expect "srun without PMIx" 2 "mpi=pmix" env SLURM_STEP_NUM_TASKS=4 "$dsv2" train configs/tiny.yaml
 
+# Files that may not be as long as MPI needs are told of before anything starts; a rank whose words are lost works on;
+# mpirun itself cannot do without.
+limited=(bash -c 'ulimit -f "$1"; shift; exec "$@"' _)
+for kib in 0 8 4096; do
+    expect "ulimit -f $kib" 74 "ulimit -f" bash -c 'set -o pipefail; "$@" 2>&1 | cat' _ "${limited[@]}" $kib "$dsv2" -n 2 \
+        train configs/tiny.yaml --dry-run
+done
+made=$(mktemp -d)
+trap 'rm -rf "$output" "$made"' EXIT
+truncate -s 16M "$made/full"
+expect "standard error beyond ulimit -f" 0 "all" bash -c '"${@:2}" 2>>"$1" && echo "dsv2: all"' _ "$made/full" \
+    "${limited[@]}" 16384 "$dsv2" -n 2 generate $lite --token-ids 1 max_new_tokens=3
+printf '#!/bin/bash\nkill -XFSZ $$\n' >"$made/mpirun"
+chmod +x "$made/mpirun"
+expect "mpirun that writes beyond ulimit -f" 74 "ended by signal 25" env PATH="$made:$PATH" "$dsv2" -n 2 generate $lite
+
 # A machine that lacks what the others have: rank 1 stands in another folder, so that a relative path means another file.
 elsewhere=$(mktemp -d)
-trap 'rm -rf "$output" "$elsewhere"' EXIT
+trap 'rm -rf "$output" "$made" "$elsewhere"' EXIT
 apart=(mpirun --oversubscribe -n 2 bash -c '[[ $OMPI_COMM_WORLD_RANK == 1 ]] && cd "$1"; shift; exec "$@"' _ "$elsewhere" "$dsv2")
 model=tests/fixtures/tiny-lite
 expect "a model that rank 1 lacks" 2 "rank 1: $model: no such file" "${apart[@]}" generate $model --token-ids 1

@@ -33,12 +33,7 @@ static int told(int code) {
     return code == EXIT_DONE ? lost : code;
 }
 
-/* A write beyond ulimit -f fails like one on a full disk; so in the launcher. mpirun is left out: it would wait for
- * ever. */
-static int run_command(const Command *command, const CommandLine *line) {
-    signal(SIGXFSZ, SIG_IGN);
-    return told(command->run(line));
-}
+static int run_command(const Command *command, const CommandLine *line) { return told(command->run(line)); }
 
 static bool check_input(const Command *command, const CommandLine *line, Error *error) {
     return !command->check_input || command->check_input(line, error);
@@ -64,6 +59,7 @@ static int run_rank(const Command *command, CommandLine *line, const LaunchPlace
 
 int main(int argc, char **argv) {
     signals_begin();
+    signal(SIGXFSZ, SIG_IGN); /* a write beyond ulimit -f fails like one on a full disk */
     setvbuf(stdout, NULL, _IOLBF, 0);
     Error error = {0};
     LaunchPlace place;
