@@ -1,5 +1,6 @@
 #include "launch/watchdog.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -8,7 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { POLL_MS = 100, STEP_TIMES = 16, NAME_WORDS = 4 };
@@ -250,17 +254,53 @@ static void on_print(int number) {
 
 /* -- opening: rank 0 picks a name, every machine maps its own file ------------------------------ */
 
+/* Whoever uses a journal's name holds a shared lock on the file, which ends with the process; so the names of processes
+ * that were killed meanwhile can be told from those in use. An hour is for journals of versions without locks, and
+ * so that a start never meets a sweeper. */
+#define JOURNALS "/dev/shm"
+#define JOURNAL_NAME "dsv2-journal."
+enum { ABANDONED_SECONDS = 3600 };
+
+/* One that was swept away before it was locked has no name any more: it is made again. */
+static int journal_open(const char *path) {
+    for (;;) {
+        struct stat s;
+        int file = open(path, O_CREAT | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (file < 0 || flock(file, LOCK_SH) || fstat(file, &s) || s.st_nlink) return file;
+        close(file);
+    }
+}
+
+static void journal_sweep(int folder, const char *name) {
+    struct stat named, opened;
+    if (strncmp(name, JOURNAL_NAME, strlen(JOURNAL_NAME)) || fstatat(folder, name, &named, AT_SYMLINK_NOFOLLOW))
+        return;
+    if (!S_ISREG(named.st_mode) || named.st_uid != geteuid() || time(NULL) - named.st_mtime < ABANDONED_SECONDS)
+        return;
+    int file = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (file < 0) return;
+    bool unused = !flock(file, LOCK_EX | LOCK_NB) && !fstat(file, &opened);
+    if (unused && opened.st_ino == named.st_ino && opened.st_nlink) unlinkat(folder, name, 0);
+    close(file);
+}
+
+static void journals_sweep(void) {
+    DIR *folder = opendir(JOURNALS);
+    for (struct dirent *entry; folder && (entry = readdir(folder));) journal_sweep(dirfd(folder), entry->d_name);
+    if (folder) closedir(folder);
+}
+
 static void journal_map(int64_t id, Comm *world) {
     char path[64];
-    snprintf(path, sizeof path, "/dev/shm/dsv2-journal.%llx", (unsigned long long)id);
-    int file = open(path, O_CREAT | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0600);
+    snprintf(path, sizeof path, JOURNALS "/" JOURNAL_NAME "%llx", (unsigned long long)id);
+    int file = journal_open(path);
     int failed = file < 0 ? errno : posix_fallocate(file, 0, journal_bytes()); /* a full one kills who writes later */
     if (failed) stop_job(EXIT_IO, "%s: cannot make the watchdog's journal: %s", path, strerror(failed));
     void *map = mmap(NULL, (size_t)journal_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     check(map != MAP_FAILED, "cannot map %s: %s", path, strerror(errno));
-    close(file);
     world->ops->barrier(world);
-    unlink(path); /* by every rank: the first of each machine succeeds, the others find it gone */
+    if (!unlink(path)) journals_sweep(); /* the first rank of each machine; the others find it gone */
+    close(file);
     journal = map;
 }
 

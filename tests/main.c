@@ -21,7 +21,8 @@ extern const TestCase base_tests[] __attribute__((weak)), kernels_tests[] __attr
     fuzz_tests[] __attribute__((weak)), eval_tests[] __attribute__((weak)), tokenizer_tests[] __attribute__((weak)),
     corpora_tests[] __attribute__((weak)), tokenizer_file_tests[] __attribute__((weak)),
     chat_tests[] __attribute__((weak)), generate_tests[] __attribute__((weak)),
-    train_tokenizer_tests[] __attribute__((weak)), import_tests[] __attribute__((weak));
+    train_tokenizer_tests[] __attribute__((weak)), import_tests[] __attribute__((weak)),
+    journal_tests[] __attribute__((weak));
 
 typedef struct {
     const char *name;
@@ -89,6 +90,7 @@ int main(int argc, char **argv) {
                             {"configs", configs_tests},
                             {"data", data_tests},
                             {"launch", launch_tests},
+                            {"journal", journal_tests},
                             {"model", model_tests},
                             {"h5", h5_tests},
                             {"checkpoint", checkpoint_tests},
