@@ -28,6 +28,7 @@ const TestCase kernels_tests[] = {
     {"tokens chosen from extremes", test_choose_extremes},
     {"own products of all layouts and sizes", test_sgemm_sizes},
     {"own products have the bits of their parts", test_sgemm_parts},
+    {"products in halves", test_gemm_halves},
     {"a device's threads are all there", test_teams_are_whole},
     {"devices", test_devices},
     {"router of equals and of NaN", test_router_equals},

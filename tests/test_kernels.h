@@ -30,9 +30,10 @@ void test_latent_alone(void);
 void test_choose_shares(void);
 void test_choose_extremes(void);
 
-/* test_kernels_sgemm.c: the product of CPUs without AVX-512. */
+/* test_kernels_sgemm.c: products without kernels around them. */
 void test_sgemm_sizes(void);
 void test_sgemm_parts(void);
+void test_gemm_halves(void);
 
 /* test_kernels_parity.c: every row on every backend against ref. */
 void test_parity_f32(void);

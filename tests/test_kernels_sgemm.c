@@ -1,5 +1,5 @@
 /* test_kernels_sgemm.c - the product of CPUs without AVX-512, on every CPU: all layouts and dtypes, sizes at the ends of
- * its tiles and blocks. */
+ * its tiles and blocks; and oneDNN's where its scratch does not suffice. */
 #include "tests/test_kernels.h"
 
 #include "kernels/cpu/sgemm.h"
@@ -82,11 +82,15 @@ static double exact(const Product *p, int64_t i, int64_t j, double *size) {
     return sum;
 }
 
-static void check_product(char *scratch, int64_t m, int64_t n, int64_t k, int64_t flags) {
+/* Of a thread that has plans by oneDNN, else by sgemm. */
+static void check_product(CpuThread *thread, int64_t m, int64_t n, int64_t k, int64_t flags) {
     Product p = product_make(m, n, k, flags);
     Stored before = stored(m, n, p.c.bf16);
     memcpy(before.data, p.c.data, (size_t)(m * p.c.stride * (p.c.bf16 ? 2 : 4)));
-    sgemm(scratch, p.g, p.c.data, p.a.data, p.b.data);
+    if (thread->plans)
+        gemm(thread, p.g, p.c.data, p.a.data, p.b.data);
+    else
+        sgemm(thread->scratch, p.g, p.c.data, p.a.data, p.b.data);
     double worst = 0, size;
     bool guards = true;
     for (int64_t i = 0; i < m; i++) {
@@ -108,11 +112,29 @@ void test_sgemm_sizes(void) {
                                        {144, 96, 16}, {145, 97, 17}, {13, 3, 256}, {8, 33, 257},   {2, 40, 600},
                                        {3, 1539, 20}, {300, 5, 30},  {1, 1, 1000}, {500, 700, 10}, {11, 1552, 261},
                                        {5, 0, 7},     {0, 5, 7}};
-    char *scratch = aligned_alloc(64, CPU_SCRATCH_BYTES);
+    CpuThread thread = {.scratch = aligned_alloc(64, CPU_SCRATCH_BYTES)};
     for (size_t i = 0; i < COUNT(sizes); i++)
         for (int64_t flags = 0; flags < 32; flags++)
-            check_product(scratch, sizes[i][0], sizes[i][1], sizes[i][2], flags);
-    free(scratch);
+            check_product(&thread, sizes[i][0], sizes[i][1], sizes[i][2], flags);
+    free(thread.scratch);
+}
+
+/* Halves of rows and of columns, of even sizes and odd, within GEMM_STEP and above. */
+void test_gemm_halves(void) {
+    static const int64_t sizes[][3] = {{64, 1, 5},  {1, 64, 5},    {40, 7, 9},   {7, 40, 9},
+                                       {33, 33, 4}, {100, 61, 17}, {61, 100, 17}};
+    CpuThread thread = {.scratch = aligned_alloc(64, CPU_SCRATCH_BYTES), .plans = gemm_plans_open()};
+    int64_t all = gemm_is_own() ? IN_BF16 : 2 * OUT_BF16; /* oneDNN has no bf16 without AVX-512 */
+    gemm_choose(PRODUCTS_ONEDNN);
+    gemm_halve(24);
+    for (size_t i = 0; i < COUNT(sizes); i++)
+        for (int64_t flags = 0; flags < all; flags++)
+            if (flags & IN_BF16 || !(flags & OUT_BF16))
+                check_product(&thread, sizes[i][0], sizes[i][1], sizes[i][2], flags);
+    gemm_halve(INT64_MAX);
+    gemm_choose(PRODUCTS_BY_CPU);
+    gemm_plans_close(thread.plans);
+    free(thread.scratch);
 }
 
 static void check_bits(Stored part, Stored whole, int64_t row, int64_t col, const char *what) {

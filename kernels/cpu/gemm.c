@@ -29,6 +29,9 @@ static void dnnl_check(dnnl_status_t status, const char *what) {
 static Products chosen;
 void gemm_choose(Products products) { chosen = products; }
 
+static int64_t whole_most = INT64_MAX;
+void gemm_halve(int64_t elements) { whole_most = elements; }
+
 bool gemm_is_own(void) {
     int isa = (int)dnnl_get_effective_cpu_isa(), core = (int)dnnl_cpu_isa_avx512_core;
     return chosen == PRODUCTS_OWN || (chosen == PRODUCTS_BY_CPU && (isa & core) != core);
@@ -88,7 +91,8 @@ static dnnl_primitive_attr_t attributes(bool accumulate) {
 static void plan_build(Plan *plan, dnnl_engine_t engine, const dnnl_memory_desc_t desc[3],
                        dnnl_primitive_desc_t made) {
     const dnnl_memory_desc_t *scratch = dnnl_primitive_desc_query_md(made, dnnl_query_scratchpad_md, 0);
-    if (dnnl_memory_desc_get_size(scratch) > CPU_SCRATCH_BYTES) return;
+    bool fits = dnnl_memory_desc_get_size(scratch) <= CPU_SCRATCH_BYTES;
+    if (!fits || plan->gemm.m * plan->gemm.n > whole_most) return;
     dnnl_check(dnnl_primitive_create(&plan->primitive, made), "primitive");
     for (int i = 0; i < OPERANDS; i++)
         dnnl_check(dnnl_memory_create(&plan->memory[i], i < 3 ? &desc[i] : scratch, engine, DNNL_MEMORY_NONE),

@@ -26,6 +26,9 @@ int64_t gemm_rows(void);
  * has none of bf16 without AVX-512. */
 typedef enum { PRODUCTS_BY_CPU, PRODUCTS_OWN, PRODUCTS_ONEDNN } Products;
 void gemm_choose(Products);
+/* oneDNN's products of more elements of c are computed as halves, and those as halves, as where scratch does not suffice:
+ * which sizes need more than there is, is the CPU's. For a test; holds for plans that are not made yet. */
+void gemm_halve(int64_t elements);
 bool gemm_is_own(void);
 
 static inline int64_t gemm_flags(Tensor in, Tensor out) {
