@@ -24,6 +24,7 @@ const TestCase kernels_tests[] = {
     {"sums do not depend on threads", test_sums_do_not_depend_on_threads},
     {"absorbed attention is the expanded one", test_absorbed_is_expanded},
     {"attention over latents, alone and together", test_latent_alone},
+    {"attention over latents reads a row once", test_latent_reads_once},
     {"tokens chosen by probability", test_choose_shares},
     {"tokens chosen from extremes", test_choose_extremes},
     {"own products of all layouts and sizes", test_sgemm_sizes},

@@ -27,6 +27,7 @@ void test_gather_adjoint(void);
 /* test_kernels_latent.c: decoding. */
 void test_absorbed_is_expanded(void);
 void test_latent_alone(void);
+void test_latent_reads_once(void);
 void test_choose_shares(void);
 void test_choose_extremes(void);
 

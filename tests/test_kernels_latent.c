@@ -48,6 +48,21 @@ static void attention_latent(Trial *t, const int64_t *d) {
                            1 / sqrt((double)width));
 }
 
+/* -- d = {sequences, heads, r, C, rows that each of a sequence's UNEVEN queries sees, the longest last but one} -- */
+
+enum { UNEVEN = 5 };
+static void attention_latent_uneven(Trial *t, const int64_t *d) {
+    double range[2 * 1024];
+    int64_t n = d[0] * UNEVEN, width = d[3] + d[2], longest = d[4 + UNEVEN - 2];
+    for (int64_t i = 0; i < n; i++) {
+        range[2 * i] = (double)(i / UNEVEN * longest);
+        range[2 * i + 1] = range[2 * i] + (double)d[4 + i % UNEVEN];
+    }
+    Tensor at = trial_place(t, I32, n, 2, range), q = in(t, n, d[1] * width), cache = in(t, d[0] * longest, width);
+    Tensor parts = trial_poisoned(t, t->stat, attention_latent_parts(t->device, n, (int)d[1]), d[3] + 2);
+    t->k->attention_latent(t->device, out(t, n, d[1] * d[3]), parts, q, cache, at, (int)d[1], 0.1);
+}
+
 /* -- d = {N, heads, d} -- */
 
 static void merge_attention(Trial *t, const int64_t *d) {
@@ -102,6 +117,8 @@ const KernelCase latent_cases[] = {
     ROW(attention_latent, 2, 4, 8, 32, 600, 33, 37),  /* some tiles of several queries */
     ROW(attention_latent, 9, 128, 16, 64, 63, 1, 1),  /* more heads than a tile has rows */
     ROW(attention_latent, 2, 70, 6, 35, 20, 5, 23),   /* the first queries see nothing */
+    {"attention_latent", attention_latent_uneven, {1, 3, 6, 35, 0, 700, 0, 1300, 0}}, /* blind ones beside splits */
+    {"attention_latent", attention_latent_uneven, {9, 3, 6, 35, 0, 700, 1, 1300, 0}}, /* more than threads */
     ROW(merge_attention, 1, 1, 1),
     ROW(merge_attention, 0, 2, 3),
     ROW(merge_attention, 33, 3, 13),
@@ -228,6 +245,26 @@ void test_latent_alone(void) {
     }
     free(all);
     device->threads = threads;
+    device_close(device);
+}
+
+/* All heads of a tile share what is read of the cache, however its rows are cut. */
+void test_latent_reads_once(void) {
+    static const int64_t rows[] = {0, 1, 64, 513, 8193, 9000}; /* of 8193 the last split has none */
+    Device *device = device_open("cpu", NULL);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        Trial t;
+        double range[2] = {0, (double)rows[i]};
+        trial_open(&t, device, F32, false);
+        Tensor q = in(&t, 1, HEADS * (LATENT + ROPE)), cache = in(&t, 1 + rows[i], LATENT + ROPE);
+        Tensor parts = trial_poisoned(&t, F32, attention_latent_parts(device, 1, HEADS), LATENT + 2);
+        device->latent_bytes = 0;
+        t.k->attention_latent(device, out(&t, 1, HEADS * LATENT), parts, q, cache, trial_place(&t, I32, 1, 2, range),
+                              HEADS, 0.1);
+        expect(device->latent_bytes == rows[i] * (LATENT + ROPE) * 4, "%lld rows: %lld bytes", (long long)rows[i],
+               (long long)device->latent_bytes);
+        trial_close(&t);
+    }
     device_close(device);
 }
 

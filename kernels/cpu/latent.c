@@ -142,10 +142,11 @@ static void attend_split(const Latent *a, const LatentTile *t, LatentSpace *s, f
     for (; first < end; first += LATENT_KEYS) attend_block(a, t, s, part, first, min_i64(LATENT_KEYS, end - first));
 }
 
+/* Whoever sees a row sees the first, so that a sum of nothing is only met by parts of nothing. */
 static LOOP void merge_row(float *restrict sum, const float *restrict part, int64_t latent) {
-    float top = sum[latent] > part[latent] ? sum[latent] : part[latent];
     if (part[latent] == -INFINITY) return;
-    float old = sum[latent] == -INFINITY ? 0 : fast_exp(sum[latent] - top), new = fast_exp(part[latent] - top);
+    float top = sum[latent] > part[latent] ? sum[latent] : part[latent];
+    float old = fast_exp(sum[latent] - top), new = fast_exp(part[latent] - top);
     for (int64_t c = 0; c < latent; c++) sum[c] = sum[c] * old + part[c] * new;
     sum[latent] = top;
     sum[latent + 1] = sum[latent + 1] * old + part[latent + 1] * new;
