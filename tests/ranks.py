@@ -134,6 +134,15 @@ def same_bits(config):
                  "files that differ: %s" % (files or "none"))
 
 
+def small_things(config):
+    """A communication loss without groups of routing is trained, so it is logged; made-up tokens take any vocabulary."""
+    log = train("groups-of-balance", config, 2, 2, "model.n_group=1", "model.topk_group=1", "model.topk_method=greedy",
+                "balance.balance_groups=4", "balance.communication_loss_alpha=0.5")
+    rows.row(bool(log) and all(x["balance_communication"] for x in log), "communication loss of balance groups is logged")
+    log = train("few-words", config, 1, 1, "synthetic_data=true", "mix=null", "data=null", "model.vocab_size=50")
+    rows.row(bool(log), "synthetic data with a vocabulary of 50")
+
+
 def main():
     plain = rows.config(BALANCED.replace(", token_dropping: true", ""))
     dropping = rows.config(BALANCED)
@@ -142,6 +151,7 @@ def main():
     micro_batches(plain)
     skewed(plain)
     same_bits(dropping)
+    small_things(plain)
     rows.end()
 
 

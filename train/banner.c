@@ -64,19 +64,23 @@ static void print_disk(const Trainer *t) {
 
 static void print_data(const Trainer *t) {
     const Config *c = &t->config;
-    char text[512] = "synthetic tokens", tokens[32], all[32];
+    char text[512] = "synthetic tokens", tokens[32], all[32], first[64] = "";
     size_t used = 0;
     for (int i = 0; i < c->mix.count && !c->synthetic_data; i++) {
         double passes = loader_passes(t->data.loader, i, t->tokens / c->sequence_length);
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s (%.1f passes)", i ? ", " : "", c->mix.name[i],
-                                 passes);
+        char share[32] = "";
+        if (c->mix.value[i] > 0) snprintf(share, sizeof share, " %.2f", c->mix.value[i]);
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s%s (%.1f passes)", i ? ", " : "",
+                                 c->mix.name[i], share, passes);
         if (used >= sizeof text) break;
         if (passes > 4)
             fprintf(stderr,
                     "dsv2: warning: set %s is read %.1f times; beyond 4 passes repeated text teaches little\n",
                     c->mix.name[i], passes);
     }
-    log_line("data", "%s; %lld steps x %s tokens = %s", text, (long long)t->steps,
+    if (c->batch_ramp_start)
+        snprintf(first, sizeof first, "%lld to ", (long long)(c->batch_ramp_start * c->sequence_length));
+    log_line("data", "%s; %lld steps x %s%s tokens = %s", text, (long long)t->steps, first,
              format_commas(tokens, c->global_batch_size * c->sequence_length), format_count(all, (double)t->tokens));
 }
 
