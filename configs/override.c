@@ -66,15 +66,12 @@ static bool find_path(const Node *files, const Node *at, const char *word, char 
     return ok;
 }
 
-/* Text and choices are taken as they stand; everything else is YAML ([0.6, 0.9], {law: 0.5}). */
-static bool is_literal(const char *path) {
-    const Key *key = key_find(path);
+/* The key that a path names; NULL for a section and for an entry of mix. */
+static const Key *key_at(const char *path) {
     const Named *n = named_find(path);
-    if (n) {
-        const char *name = strchr(path, '.'), *dot = name ? strchr(name + 1, '.') : NULL;
-        key = dot ? named_key(n, dot + 1) : NULL;
-    }
-    return key && (key->type == TYPE_STRING || key->type == TYPE_CHOICE);
+    if (!n) return key_find(path);
+    const char *name = strchr(path, '.'), *dot = name ? strchr(name + 1, '.') : NULL;
+    return dot ? named_key(n, dot + 1) : NULL;
 }
 
 static void mark(Node *node, int number) {
@@ -83,13 +80,36 @@ static void mark(Node *node, int number) {
     for (Node *child = node->child; child; child = child->next) mark(child, number);
 }
 
+/* Nothing at all: what a variable of the shell leaves that is not set. */
+static bool has_empty(const Node *node) {
+    if (node->kind == NODE_SCALAR) return node->plain && !*node->text;
+    for (const Node *child = node->child; child; child = child->next)
+        if (has_empty(child)) return true;
+    return false;
+}
+
+static bool refuse_empty(const char *path, const char *text, bool is_text, Error *error) {
+    char *empty = is_text ? must_format(", %s='\"\"' for an empty text", path) : must_strdup("");
+    fail(error, "command line: %s=%s says nothing; write %s=null for the default%s, or leave it out", path, text,
+         path, empty);
+    free(empty);
+    return false;
+}
+
+/* Text and choices are taken as they stand, but for null and ""; all else is YAML ([0.6, 0.9], {law: 0.5}). */
 static Node *read_value(Layers *l, const char *path, const char *text, int number) {
+    const Key *key = key_at(path);
+    bool is_text = key && key->type == TYPE_STRING, literal = is_text || (key && key->type == TYPE_CHOICE);
     Node *node = node_scalar(l->pool, NULL, pool_format(l->pool, "%s", text), true, NULL);
     if (!node_is_null(node)) {
-        char *yaml = is_literal(path) ? text_quoted(text) : must_strdup(text);
-        node = yaml_parse(l->pool, yaml, (int64_t)strlen(yaml), NULL, l->error);
+        bool as_it_stands = literal && !(is_text && !strcmp(text, "\"\""));
+        char *yaml = as_it_stands ? text_quoted(text) : must_strdup(text);
+        bool blank = !yaml[strspn(yaml, " \t\r\n")];
+        node = blank ? node : yaml_parse(l->pool, yaml, (int64_t)strlen(yaml), NULL, l->error);
         free(yaml);
+        if (blank) node->text = "";
     }
+    if (node && has_empty(node) && !refuse_empty(path, text, is_text, l->error)) return NULL;
     if (node) mark(node, number);
     return node;
 }

@@ -155,10 +155,6 @@ static bool check_mix(const Config *c, Error *error) {
         shares |= mix->value[i] != 0;
         sum += mix->value[i];
     }
-    for (int i = 0; i < mix->count && shares; i++)
-        if (mix->value[i] <= 0)
-            return bad(error, c, "mix", "mix: the share of '%.60s' is %g; shares are above 0", mix->name[i],
-                       mix->value[i]);
     if (shares && fabs(sum - 1) > 1e-6)
         return bad(error, c, "mix", "mix: the shares sum to %g; make them sum to 1", sum);
     return true;

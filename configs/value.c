@@ -145,10 +145,14 @@ static bool parse_share(const Key *key, const Node *item, RealList *list, bool n
     if (list->count == CONFIG_MAX_LIST)
         return fail(error, "%s: %s has more than %d entries", node_place(item, at), key->path, CONFIG_MAX_LIST);
     if (item->kind != NODE_SCALAR) return wrong(key, item, error);
+    if (item->key && node_is_null(item)) return true; /* takes the name out of a weaker layer */
     double *value = &list->value[list->count];
     *value = 0;
     if (!names || item->key) {
         if (!item->plain || !parse_real(item->text, value) || !in_range(key, *value)) return wrong(key, item, error);
+        if (names && *value <= 0) /* in a list of names 0 stands for all of each */
+            return fail(error, "%s: %s: the share of '%.60s' is %s; shares are above 0, and null takes a set out",
+                        node_place(item, at), key->path, item->key, item->text);
     }
     if (names) list->name[list->count] = item->key ? item->key : item->text;
     list->count++;
