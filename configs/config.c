@@ -102,23 +102,43 @@ static bool read_values(Config *c, const Node *root, Error *error) {
     return true;
 }
 
-/* "learning_rate 5e-6 -> 1e-5 (cli)" for every key that the command line has the last word on. */
-static void note_changes(Config *c, const Node *before) {
-    struct Origins *o = c->origins;
-    char *text = must_strdup("");
+/* "learning_rate 5e-6 -> 1e-5 (cli)" for a key that has another value than without the command line. */
+static void note_change(char **text, Config *c, const Key *key, const char *path, const Node *before,
+                        const void *owner) {
+    Value value;
     Error ignored;
-    for (int i = 0; i < KEY_COUNT; i++) {
-        const Key *key = &config_keys[i];
-        const Node *old_node = node_at(before, key->path);
-        Value value;
-        if (!o->key[i] || !o->key[i]->override) continue;
-        if (!old_node || !value_parse(key, old_node, &value, &ignored)) value_default(key, &value, &o->pool);
-        char *old = value_format(key, &value), *now = value_format(key, key_value(key, c));
-        text_add(&text, "%s %s -> %s (cli)\n", key->path, *old ? old : "unset", now);
-        free(old);
-        free(now);
+    if (!before || !value_parse(key, before, &value, &ignored)) value_default(key, &value, &c->origins->pool);
+    char *old = value_format(key, &value), *now = value_format(key, key_value(key, owner));
+    if (strcmp(old, now)) text_add(text, "%s %s -> %s (cli)\n", path, *old ? old : "unset", *now ? now : "unset");
+    free(old);
+    free(now);
+}
+
+static void note_entries(char **text, Config *c, const Named *n, const Node *before) {
+    char path[256];
+    for (int i = 0; i < named_entries(n, c); i++)
+        for (int k = 0; k < n->keys; k++) {
+            snprintf(path, sizeof path, "%s.%.100s.%.100s", n->section, named_name(n, c, i), n->key[k].path);
+            note_change(text, c, &n->key[k], path, node_at(before, path), named_entry(n, c, i));
+        }
+}
+
+static void note_removed(char **text, const Named *n, const Node *before, const Node *root) {
+    const Node *was = node_find(before, n->section), *is = node_find(root, n->section);
+    for (const Node *entry = was ? was->child : NULL; entry; entry = entry->next)
+        if (!node_find(is, entry->key)) text_add(text, "%s.%s removed (cli)\n", n->section, entry->key);
+}
+
+/* What the command line changed; before: without it. */
+static void note_changes(Config *c, const Node *before, const Node *root) {
+    char *text = must_strdup("");
+    for (int i = 0; i < KEY_COUNT; i++)
+        note_change(&text, c, &config_keys[i], config_keys[i].path, node_at(before, config_keys[i].path), c);
+    for (int i = 0; i < NAMED_COUNT; i++) {
+        note_entries(&text, c, &named[i], before);
+        note_removed(&text, &named[i], before, root);
     }
-    o->changed = pool_format(&o->pool, "%s", text);
+    c->origins->changed = pool_format(&c->origins->pool, "%s", text);
     free(text);
 }
 
@@ -154,7 +174,7 @@ static void layers_begin(Layers *l, Config *c, Error *error) {
 static bool layers_resolve(Layers *l, Config *c) {
     Node *before = layers_merge(l, l->n_files), *root = layers_merge(l, l->n);
     if (!read_values(c, root, l->error) || !layers_check_effect(l, before, root)) return false;
-    note_changes(c, before);
+    note_changes(c, before, root);
     return true;
 }
 

@@ -94,7 +94,8 @@ void config_free(Config *);
 
 /* Where a value came from: "tiny.yaml:7", "cli", "config.json" or "default". */
 const char *config_origin(const Config *, const char *path);
-/* What the command line changed, a line each: "learning_rate 5e-6 -> 1e-5 (cli)"; "" when nothing. */
+/* What has another value than without the command line, a line each: "learning_rate 5e-6 -> 1e-5 (cli)"; "" when nothing
+ * has. */
 const char *config_changed(const Config *);
 
 /* What differs between a run's config and the one it resumes: false + message for a FIXED key;

@@ -121,6 +121,8 @@ static void merge_child(Pool *pool, Node *under, const Node *child) {
         old->next = next;
         if (child->kind == NODE_MAP) old->child = NULL;
     }
+    if (into_old && child->child) /* a mapping comes from where it was changed last */
+        old->file = child->file, old->line = child->line, old->override = child->override;
     if (child->kind == NODE_MAP) node_merge(pool, old, child);
 }
 

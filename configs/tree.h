@@ -41,5 +41,6 @@ bool node_is_null(const Node *);
 /* "tiny.yaml:7", with the path as it was given, or "command line" */
 const char *node_place(const Node *, char to[256]);
 
-/* Lays `over` on `under`: mappings key by key, anything else replaces, null removes. Copies nodes. */
+/* Lays `over` on `under`: mappings key by key, anything else replaces, null removes. Copies nodes; a mapping comes from
+ * where it was changed last. */
 void node_merge(Pool *, Node *under, const Node *over);

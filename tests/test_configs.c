@@ -459,6 +459,8 @@ static void batches_and_steps_follow_the_ramp(void) {
 const TestCase configs_tests[] = {
     {"layers merge key by key and remember where from", layers_merge_and_remember},
     {"overrides are found by path, by name and by section", overrides_are_found},
+    {"what the command line changes is told", words_change_values},
+    {"a mixture comes from where it was changed last", mixtures_remember_words},
     {"warnings name file and line", warnings_are_given},
     {"values that say 0 are derived", values_are_derived},
     {"every dump reads back to the same config", dumps_read_back},

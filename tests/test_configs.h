@@ -20,3 +20,6 @@ void bad_overrides_are_refused(void);
 void bad_json_is_refused(void);
 void cut_characters_end(void);
 void damaged_files_never_crash(void);
+
+void words_change_values(void);
+void mixtures_remember_words(void);
