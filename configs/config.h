@@ -117,6 +117,10 @@ int64_t config_parameters(const Config *); /* SEMANTICS section 1 */
 int64_t config_parameters_activated(const Config *);
 bool config_layer_is_moe(const Config *, int layer);
 int config_moe_layers(const Config *);
+/* Whether training reads the data set: it is in mix, or what it holds out is evaluated (in format tokens only the shards
+ * know whether anything is). */
+bool config_set_in_mix(const Config *, int set);
+bool config_set_is_used(const Config *, int set);
 
 /* Schedules that follow from the batch ramp. Sequences of the step that starts when `tokens_done`
  * tokens of the stage are done, and optimizer steps of the whole stage, whichever of steps, tokens

@@ -2,6 +2,7 @@
 #include "configs/config.h"
 
 #include <math.h>
+#include <string.h>
 
 bool config_layer_is_moe(const Config *c, int layer) {
     return c->n_routed_experts > 0 && layer >= c->first_k_dense_replace && layer % c->moe_layer_freq == 0;
@@ -11,6 +12,17 @@ int config_moe_layers(const Config *c) {
     int count = 0;
     for (int layer = 0; layer < c->num_hidden_layers; layer++) count += config_layer_is_moe(c, layer);
     return count;
+}
+
+bool config_set_in_mix(const Config *c, int set) {
+    for (int i = 0; i < c->mix.count; i++)
+        if (!strcmp(c->mix.name[i], c->data[set].name)) return true;
+    return false;
+}
+
+bool config_set_is_used(const Config *c, int set) {
+    const DataSet *d = &c->data[set];
+    return !c->synthetic_data && (config_set_in_mix(c, set) || d->validation > 0 || !strcmp(d->format, "tokens"));
 }
 
 /* SEMANTICS section 1: the latent norms are in, the two norms of a block are counted with the block. */

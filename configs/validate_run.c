@@ -196,7 +196,6 @@ static bool check_sets(const Config *c, char **warnings, Error *error) {
     char at[256];
     for (int i = 0; i < c->n_data; i++) {
         const DataSet *set = &c->data[i];
-        bool used = false;
         if (!*set->path)
             return fail(error, "%s: data.%s has no path; say where its files are", set_place(c, i, "path", at),
                         set->name);
@@ -204,10 +203,10 @@ static bool check_sets(const Config *c, char **warnings, Error *error) {
             return fail(error, "%s: data.%s.validation %g is neither a share below 1 nor a whole number of documents",
                         set_place(c, i, "validation", at), set->name, set->validation);
         if (!check_set_keys(c, i, error)) return false;
-        for (int m = 0; m < c->mix.count; m++) used |= !strcmp(c->mix.name[m], set->name);
-        if (!used && !c->synthetic_data)
-            text_add(warnings, "%s: data.%s is not in mix; nothing uses it\n", set_place(c, i, "path", at),
-                     set->name);
+        if (!config_set_in_mix(c, i) && !c->synthetic_data)
+            text_add(warnings, "%s: data.%s is not in mix; %s\n", set_place(c, i, "path", at), set->name,
+                     config_set_is_used(c, i) ? "only what it holds out is used, to evaluate"
+                                              : "training does not use it");
     }
     return true;
 }

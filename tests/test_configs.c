@@ -111,7 +111,9 @@ static void overrides_are_found(void) {
 static const struct {
     const char *extra, *warning;
 } warned[] = {
-    {"data: {other: {path: x}}", "bad.yaml:2: data.other is not in mix"},
+    {"data: {other: {path: x}}", "bad.yaml:2: data.other is not in mix; training does not use it"},
+    {"data: {other: {path: x, validation: 9}}", "data.other is not in mix; only what it holds out is used"},
+    {"data: {other: {path: x, format: tokens}}", "data.other is not in mix; only what it holds out is used"},
     {"model: {topk_method: greedy}", "topk_group limits nothing"},
     {"model: {first_k_dense_replace: 4}", "leave no layer with experts"},
     {"global_batch_size: 1", "makes 1 micro-batch of 1 for 2 ranks; 1 of them has no sequences"},

@@ -73,7 +73,7 @@ const Command commands[] = {
     {"prepare", command_prepare, RANKS_MPI, TAKES_KEYS | TAKES_DRY_RUN, 1, 1, "CONFIG",
      "text, JSONL or Megatron ids -> token shards",
      "Prepares every data set that CONFIG names, with any number of ranks. Shards are kept and used again while source\n"
-     "and tokenizer stay the same; `train` prepares what is missing by itself. A run that was interrupted goes on where\n"
+     "and tokenizer stay the same; `train` prepares what it uses and is missing. A run that was interrupted goes on where\n"
      "it was. --dry-run shows rows and counts and writes nothing.\n",
      check_config_alone, NULL},
     {"train", command_train, RANKS_MPI, TAKES_KEYS | TAKES_DRY_RUN | TAKES_FRESH, 1, 1, "CONFIG",

@@ -40,6 +40,7 @@ static bool prepare_all(Data *d, const Config *c, Comm *world, Error *error) {
     bool ok = true;
     char *folder = setup_data_folder(c);
     for (int i = 0; ok && i < c->n_data; i++) {
+        if (!config_set_is_used(c, i)) continue;
         ok = prepare_set(&d->sets[i], c, &c->data[i], d->tokenizer, folder, world, error);
         d->stopped = d->sets[i].stopped;
     }
@@ -58,7 +59,7 @@ bool setup_data(Data *d, const Config *c, Comm *world, Error *error) {
     const char *files[CONFIG_MAX_LIST];
     int n = 0;
     watchdog_section(SECTION_PREPARE);
-    if (!c->synthetic_data && !prepare_all(d, c, world, error)) return false;
+    if (!prepare_all(d, c, world, error)) return false;
     for (; n < c->mix.count && !c->synthetic_data; n++) files[n] = d->sets[set_index(c, c->mix.name[n])].train;
     watchdog_section(SECTION_START);
     d->loader = loader_open(c, files, n, c->vocab_size, error);

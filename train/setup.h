@@ -6,7 +6,7 @@
 
 typedef struct {
     Tokenizer *tokenizer;
-    Prepared sets[CONFIG_MAX_SETS]; /* as config->data */
+    Prepared sets[CONFIG_MAX_SETS]; /* as config->data; zero for those that training does not use */
     Loader *loader;                 /* NULL when only evaluating */
     bool stopped;                   /* a signal came while sets were prepared */
 } Data;
@@ -18,6 +18,6 @@ void setup_warn_of_bytes(const Config *);
 /* Where the prepared shards of a config lie. malloc'd. */
 char *setup_data_folder(const Config *);
 
-/* Collective: the ranks prepare every set that is missing, then open the mixture's shards. */
+/* Collective: the ranks prepare every set that is used and missing, then open the mixture's shards. */
 bool setup_data(Data *, const Config *, Comm *world, Error *);
 void setup_data_close(Data *);
