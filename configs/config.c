@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* -- unknown keys and wrong values, per layer, so that a mistake is named even where it is overridden ---- */
 
@@ -142,23 +143,33 @@ static void note_changes(Config *c, const Node *before, const Node *root) {
     free(text);
 }
 
-/* A path of data or of an evaluation is looked for beside the main file and in the working folder; one that a base in
- * another folder names may also lie beside that base. */
-static void find_base_path(Config *c, const Named *n, int i) {
+static bool matches(const char *path) {
+    glob_t found = {0};
+    if (!access(path, F_OK)) return true; /* a name with [ or * of its own */
+    bool any = !glob(path, 0, NULL, &found);
+    globfree(&found);
+    return any;
+}
+
+/* A path of data or of an evaluation is looked for beside the file that names it, beside the main file, and in the
+ * working folder, in which all paths begin from here on. */
+static void find_entry_path(Config *c, const Named *n, int i) {
     struct Origins *o = c->origins;
     const Key *key = named_key(n, "path");
     const Node *node = o->named[n - named][i][key - n->key];
-    const char *beside = node ? path_beside(&o->pool, node->file, node->text) : NULL;
-    glob_t found = {0};
-    if (!beside || beside == node->text || !strcmp(node->file, c->file)) return;
+    const char *files[] = {node ? node->file : NULL, c->file};
     char *entry = (char *)c + n->first + (size_t)i * n->bytes;
-    if (!glob(beside, 0, NULL, &found)) *(const char **)key_slot(key, entry) = beside;
-    globfree(&found);
+    for (int f = 0; node && f < 2; f++) {
+        const char *beside = path_beside(&o->pool, files[f], node->text);
+        if (beside == node->text || !matches(beside)) continue;
+        *(const char **)key_slot(key, entry) = beside;
+        return;
+    }
 }
 
-static void find_base_paths(Config *c) {
+static void find_entry_paths(Config *c) {
     for (int k = 0; k < NAMED_COUNT; k++)
-        for (int i = 0; i < named_entries(&named[k], c); i++) find_base_path(c, &named[k], i);
+        for (int i = 0; i < named_entries(&named[k], c); i++) find_entry_path(c, &named[k], i);
 }
 
 /* -- the ways in ----------------------------------------------------------------------------- */
@@ -166,7 +177,7 @@ static void find_base_paths(Config *c) {
 static void layers_begin(Layers *l, Config *c, Error *error) {
     memset(c, 0, sizeof *c);
     c->origins = must_alloc(1, sizeof *c->origins);
-    c->file = c->stage = c->origins->changed = "";
+    c->file = c->stage = c->folder = c->origins->changed = "";
     *l = (Layers){.pool = &c->origins->pool, .error = error};
 }
 
@@ -188,17 +199,28 @@ static bool layers_end(Layers *l, Config *c, bool ok, char **warnings) {
     return ok;
 }
 
+/* "" also where its name is not text that a dump could hold. */
+static const char *working_folder(Pool *pool) {
+    Error ignored;
+    char *here = getcwd(NULL, 0), *quoted = text_quoted(here && *here == '/' ? here : "");
+    const Node *node = yaml_parse(pool, quoted, (int64_t)strlen(quoted), NULL, &ignored);
+    free(here);
+    free(quoted);
+    return node ? node->text : "";
+}
+
 bool config_load(Config *c, const char *file, const char *const *overrides, int n, int ranks, char **warnings,
                  Error *error) {
     Layers l;
     layers_begin(&l, c, error);
     c->file = pool_format(l.pool, "%s", file);
+    c->folder = working_folder(l.pool);
     bool ok = layers_add_file(&l, c->file) && layers_add_overrides(&l, overrides, n) && layers_add_init_from(&l) &&
               layers_resolve(&l, c);
     if (ok && l.init_from) c->init_from = l.init_from;
     if (ok) layers_find_tokenizer(&l);
     if (l.tokenizer) c->tokenizer = l.tokenizer;
-    if (ok) find_base_paths(c);
+    if (ok) find_entry_paths(c);
     ok = ok && config_validate(c, ranks, &l.warnings, error);
     return layers_end(&l, c, ok, warnings);
 }
@@ -251,6 +273,7 @@ bool config_from_dump(Config *c, const char *text, const char *tokenizer, const 
                       int ranks, char **warnings, Error *error) {
     Layers l;
     layers_begin(&l, c, error);
+    c->folder = dump_read_folder(l.pool, text);
     bool ok = layers_add_text(&l, text, "config of the checkpoint");
     if (ok && tokenizer) layers_add_tokenizer(&l, tokenizer);
     ok = ok && layers_add_overrides(&l, overrides, n) && layers_resolve(&l, c);

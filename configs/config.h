@@ -18,7 +18,7 @@ typedef struct {
 typedef int64_t config_INT, config_COUNT;
 typedef double config_REAL;
 typedef bool config_BOOL;
-typedef const char *config_STRING, *config_CHOICE;
+typedef const char *config_STRING, *config_PATH, *config_CHOICE;
 typedef RealList config_REALS; /* a list of numbers, or numbers by name (mix) */
 
 typedef struct { /* one set under `data:` */
@@ -44,6 +44,7 @@ typedef struct Config {
     int n_data, n_eval;
     const char *file;        /* the YAML file, "" when there was none */
     const char *stage;       /* "" = the file's top level */
+    const char *folder;      /* where relative paths begin, an absolute path; "" = not known */
     struct Origins *origins; /* where each value came from, for the dump and messages */
 } Config;
 
@@ -87,8 +88,8 @@ bool config_from_hf_text(Config *, const char *text, const char *path, Error *);
  * that model's name, NULL when it has the shape of none. */
 char *config_published_notes(const Config *, const char **name);
 
-/* YAML that config_load reads back to the same Config, each line with its origin as a comment
- * when `origins` is set. malloc'd. */
+/* YAML that config_load reads back to the same Config; with `origins`, comments say where each line came from and in
+ * which folder relative paths begin. malloc'd. */
 char *config_dump(const Config *, bool origins);
 void config_free(Config *);
 
@@ -99,8 +100,9 @@ const char *config_origin(const Config *, const char *path);
 const char *config_changed(const Config *);
 
 /* What differs between a run's config and the one it resumes: false + message for a FIXED key;
- * CHANGEABLE ones are listed "key old -> new" in *changes (malloc'd, "" when none). */
-bool config_resume_check(const Config *old, const Config *now, char **changes, Error *);
+ * CHANGEABLE ones are listed "key old -> new" in *changes (malloc'd, "" when none). Paths are compared as what they name.
+ * written: the dump in the run's folder, which says where the run's relative paths begin; NULL = there is none. */
+bool config_resume_check(const Config *old, const Config *written, const Config *now, char **changes, Error *);
 
 /* Hash of all MODEL and FIXED keys' values (checkpoints carry it). */
 uint64_t config_hash(const Config *);

@@ -1,4 +1,4 @@
-/* dump.c - a resolved configuration as YAML, its hash, and what may differ when a run goes on. */
+/* dump.c - a resolved configuration as YAML, and its hash. */
 #include "configs/keys.h"
 
 #include <stdio.h>
@@ -65,8 +65,26 @@ static void dump_named(char **out, const Config *c, const Named *n, bool origins
     }
 }
 
+/* The first line: a comment, since the folder is none of the run's settings. */
+static const char folder_note[] = "# relative paths begin in ";
+
+static void dump_folder(char **out, const char *folder) {
+    char *quoted = text_quoted(folder);
+    if (*folder) text_add(out, "%s%s\n", folder_note, quoted);
+    free(quoted);
+}
+
+const char *dump_read_folder(Pool *pool, const char *text) {
+    size_t n = strlen(folder_note);
+    Error ignored;
+    if (strncmp(text, folder_note, n)) return "";
+    const Node *node = yaml_parse(pool, text + n, (int64_t)strcspn(text + n, "\n"), NULL, &ignored);
+    return node && node->kind == NODE_SCALAR && *node->text == '/' ? node->text : "";
+}
+
 char *config_dump(const Config *c, bool origins) {
     char *out = must_strdup(""), open[256] = "", text[256];
+    if (origins) dump_folder(&out, c->folder);
     for (int i = 0; i < KEY_COUNT; i++) {
         const Key *key = &config_keys[i];
         char *value = value_format(key, key_value(key, c));
@@ -93,53 +111,4 @@ uint64_t config_hash(const Config *c) {
     uint64_t hash = hash_string(text);
     free(text);
     return hash;
-}
-
-/* -- resume ---------------------------------------------------------------------------------- */
-
-static bool compare_key(const Key *key, const char *name, const void *old, const void *now, char **changes,
-                        Error *error) {
-    char *before = value_format(key, key_value(key, old)), *after = value_format(key, key_value(key, now));
-    bool same = !strcmp(before, after), ok = true;
-    if (!same && key->resume == RESUME_FIXED)
-        ok = fail(error,
-                  "%s was %s when this run began and is %s now; it cannot change in a run: set it back, or start "
-                  "a new run with --fresh or another output_dir",
-                  name, *before ? before : "unset", *after ? after : "unset");
-    if (!same && key->resume == RESUME_CHANGEABLE)
-        text_add(changes, "%s %s -> %s\n", name, *before ? before : "unset", *after ? after : "unset");
-    free(before);
-    free(after);
-    return ok;
-}
-
-static const DataSet *find_set(const Config *c, const char *name) {
-    for (int i = 0; i < c->n_data; i++)
-        if (!strcmp(c->data[i].name, name)) return &c->data[i];
-    return NULL;
-}
-
-static bool compare_sets(const Config *old, const Config *now, Error *error) {
-    char name[256], *none = NULL;
-    const Key *keys = named[NAMED_DATA].key;
-    for (int i = 0; i < old->n_data; i++) {
-        const DataSet *before = &old->data[i], *after = find_set(now, before->name);
-        if (!after)
-            return fail(error,
-                        "data.%s was there when this run began; a run's data cannot change: put it back, or start "
-                        "a new run with --fresh or another output_dir",
-                        before->name);
-        for (int k = 0; k < DATA_KEY_COUNT; k++) {
-            snprintf(name, sizeof name, "data.%.100s.%s", before->name, keys[k].path);
-            if (!compare_key(&keys[k], name, before, after, &none, error)) return false;
-        }
-    }
-    return true;
-}
-
-bool config_resume_check(const Config *old, const Config *now, char **changes, Error *error) {
-    *changes = must_strdup("");
-    for (int i = 0; i < KEY_COUNT; i++)
-        if (!compare_key(&config_keys[i], config_keys[i].path, old, now, changes, error)) return false;
-    return compare_sets(old, now, error);
 }

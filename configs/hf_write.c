@@ -98,7 +98,7 @@ static char *json_value(const Key *key, const Config *c) {
     char *text = value_format(key, key_value(key, c)), *made = NULL;
     if (is_null(key_name(key), text))
         made = must_strdup("null");
-    else if (key->type == TYPE_CHOICE || key->type == TYPE_STRING)
+    else if (type_is_text(key->type))
         made = must_format("\"%s\"", text); /* words of ours */
     else if (key->type == TYPE_REAL && !strpbrk(text, ".e"))
         made = must_format("%s.0", text);

@@ -3,7 +3,7 @@
 #include "configs/config.h"
 #include "configs/tree.h"
 
-typedef enum { TYPE_INT, TYPE_REAL, TYPE_BOOL, TYPE_STRING, TYPE_CHOICE, TYPE_COUNT, TYPE_REALS } KeyType;
+typedef enum { TYPE_INT, TYPE_REAL, TYPE_BOOL, TYPE_STRING, TYPE_PATH, TYPE_CHOICE, TYPE_COUNT, TYPE_REALS } KeyType;
 typedef enum { SCOPE_MODEL, SCOPE_RUN, SCOPE_STAGE } KeyScope;
 typedef enum { RESUME_FREE, RESUME_CHANGEABLE, RESUME_FIXED } KeyResume;
 
@@ -89,6 +89,18 @@ char *value_format(const Key *, const void *slot);
 /* What the key takes: "a whole number from 1 to 65536". */
 const char *key_takes(const Key *, char to[256]);
 size_t key_bytes(KeyType);
+
+/* Whether a key of the type holds text. */
+static inline bool type_is_text(KeyType type) {
+    return type == TYPE_STRING || type == TYPE_PATH || type == TYPE_CHOICE;
+}
+
+/* What a path names from a folder ("" = the working folder): absolute, without "." and "..", whether or not it is there.
+ * malloc'd. */
+char *path_absolute(const char *folder, const char *path);
+
+/* The folder that a dump with origins names; "" when it names none. */
+const char *dump_read_folder(Pool *, const char *text);
 
 /* As YAML in double quotes, whatever is in it. malloc'd. */
 char *text_quoted(const char *text);

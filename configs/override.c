@@ -99,7 +99,7 @@ static bool refuse_empty(const char *path, const char *text, bool is_text, Error
 /* Text and choices are taken as they stand, but for null and ""; all else is YAML ([0.6, 0.9], {law: 0.5}). */
 static Node *read_value(Layers *l, const char *path, const char *text, int number) {
     const Key *key = key_at(path);
-    bool is_text = key && key->type == TYPE_STRING, literal = is_text || (key && key->type == TYPE_CHOICE);
+    bool literal = key && type_is_text(key->type), is_text = literal && key->type != TYPE_CHOICE;
     Node *node = node_scalar(l->pool, NULL, pool_format(l->pool, "%s", text), true, NULL);
     if (!node_is_null(node)) {
         bool as_it_stands = literal && !(is_text && !strcmp(text, "\"\""));

@@ -9,9 +9,9 @@
 
 size_t key_bytes(KeyType type) {
     static const size_t bytes[] = {
-        [TYPE_INT] = sizeof(int64_t),    [TYPE_REAL] = sizeof(double),   [TYPE_BOOL] = sizeof(bool),
-        [TYPE_STRING] = sizeof(char *),  [TYPE_CHOICE] = sizeof(char *), [TYPE_COUNT] = sizeof(int64_t),
-        [TYPE_REALS] = sizeof(RealList),
+        [TYPE_INT] = sizeof(int64_t),   [TYPE_REAL] = sizeof(double),    [TYPE_BOOL] = sizeof(bool),
+        [TYPE_STRING] = sizeof(char *), [TYPE_PATH] = sizeof(char *),    [TYPE_CHOICE] = sizeof(char *),
+        [TYPE_COUNT] = sizeof(int64_t), [TYPE_REALS] = sizeof(RealList),
     };
     return bytes[type];
 }
@@ -55,9 +55,13 @@ static bool in_range(const Key *key, double value) {
 
 const char *key_takes(const Key *key, char to[256]) {
     static const char *const kinds[] = {
-        [TYPE_INT] = "a whole number",      [TYPE_REAL] = "a number",
-        [TYPE_BOOL] = "true or false",      [TYPE_STRING] = "text",
-        [TYPE_CHOICE] = "one of ",          [TYPE_COUNT] = "a count such as 5000, 20M or 2B",
+        [TYPE_INT] = "a whole number",
+        [TYPE_REAL] = "a number",
+        [TYPE_BOOL] = "true or false",
+        [TYPE_STRING] = "text",
+        [TYPE_PATH] = "text",
+        [TYPE_CHOICE] = "one of ",
+        [TYPE_COUNT] = "a count such as 5000, 20M or 2B",
         [TYPE_REALS] = "a list of numbers",
     };
     Range range = range_of(key);
@@ -195,17 +199,17 @@ bool value_parse(const Key *key, const Node *node, void *slot, Error *error) {
         ok = parse_bool(node, slot);
     else if (ok && key->type == TYPE_CHOICE)
         ok = is_choice(key, node->text);
-    else if (ok && key->type != TYPE_STRING)
+    else if (ok && !type_is_text(key->type))
         ok = parse_number(key, node, slot);
     if (!ok) return wrong(key, node, error);
-    if (key->type == TYPE_CHOICE || key->type == TYPE_STRING) *(const char **)slot = node->text;
+    if (type_is_text(key->type)) *(const char **)slot = node->text;
     return true;
 }
 
 void value_default(const Key *key, void *slot, Pool *pool) {
     memset(slot, 0, key_bytes(key->type));
     bool unset = !*key->fallback || !strcmp(key->fallback, "null");
-    if (key->type == TYPE_STRING || key->type == TYPE_CHOICE) {
+    if (type_is_text(key->type)) {
         *(const char **)slot = key->fallback;
     } else if (!unset) {
         Error error = {0};
@@ -282,7 +286,8 @@ char *value_format(const Key *key, const void *slot) {
     case TYPE_CHOICE: return must_strdup(*(const char *const *)slot);
     case TYPE_REALS: return format_list(slot);
     case TYPE_REAL: text_add_real(&out, *(const double *)slot); return out;
-    case TYPE_STRING: break;
+    case TYPE_STRING:
+    case TYPE_PATH: break;
     }
     const char *text = *(const char *const *)slot;
     return *text ? text_quoted(text) : must_strdup("");

@@ -175,7 +175,8 @@ static void expect_round_trip(const Config *c, const char *name, int ranks) {
         char *again = config_dump(&parsed, false), *changes = NULL;
         expect(!strcmp(plain, again), "%s: parsed dump differs:\n%s\n%s", name, plain, again);
         expect(config_hash(c) == config_hash(&parsed), "%s: hash differs", name);
-        expect(config_resume_check(c, &parsed, &changes, &error) && !*changes, "%s: %s%s", name, error.text, changes);
+        expect(config_resume_check(c, NULL, &parsed, &changes, &error) && !*changes, "%s: %s%s", name, error.text,
+               changes);
         free(again);
         free(changes);
         config_free(&parsed);
@@ -241,7 +242,7 @@ static void resume_is_checked(void) {
         Error error = {0};
         char *warnings = NULL, *changes = NULL;
         if (!load_extra(&now, "", resumed[i].override, 1, &warnings, &error)) expect(false, "%s", error.text);
-        bool ok = config_resume_check(&old, &now, &changes, &error), fixed = resumed[i].fixed != NULL;
+        bool ok = config_resume_check(&old, NULL, &now, &changes, &error), fixed = resumed[i].fixed != NULL;
         expect(ok == !fixed, "%s: %s", resumed[i].override, error.text);
         if (fixed)
             expect(strstr(error.text, resumed[i].fixed) != NULL, "%s: %s", resumed[i].override, error.text);
@@ -467,6 +468,7 @@ const TestCase configs_tests[] = {
     {"values that say 0 are derived", values_are_derived},
     {"every dump reads back to the same config", dumps_read_back},
     {"resume classes", resume_is_checked},
+    {"resume: paths are what they name", paths_are_compared},
     {"config.json: defaults of the published class", json_defaults_are_the_published_ones},
     {"config.json: rope_scaling and rope_parameters", both_ropes_are_read},
     {"config.json is the weakest layer", json_is_the_weakest_layer},

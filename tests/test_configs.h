@@ -23,3 +23,4 @@ void damaged_files_never_crash(void);
 
 void words_change_values(void);
 void mixtures_remember_words(void);
+void paths_are_compared(void);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
+#include "data/disk.h"
 #include "launch/launcher.h"
 #include "launch/signals.h"
 #include "launch/agree.h"
@@ -60,13 +61,27 @@ static bool same_data(const Trainer *t, int *code, Error *error) {
     return fail(error, "data: the text of the mixture is not what this run began with; " BEGIN_ANEW);
 }
 
+/* The config in the folder of a checkpoint's run; false where there is none that can be read. */
+static bool read_written(Config *written, const char *checkpoint) {
+    Error ignored;
+    int64_t bytes;
+    char *path = must_format("%s/../../config.yaml", checkpoint),
+         *text = disk_read_file(path, 1 << 20, &bytes, &ignored);
+    bool ok = text && config_parse_dump(written, text, &ignored);
+    free(path);
+    free(text);
+    return ok;
+}
+
 /* What a resumed run may not change is refused, as a mistake of the config; what it may is printed. */
 static bool check_resume(Trainer *t, int *code, Error *error) {
     char *text = NULL, *changes = NULL;
-    Config old = {0};
+    static Config old, written;
     bool ok =
         checkpoint_read_config(t->folder.resume, &text, &t->progress, error) && config_parse_dump(&old, text, error);
-    if (ok && !(config_resume_check(&old, &t->config, &changes, error) && same_tokenizer(t, error)))
+    bool is_written = ok && read_written(&written, t->folder.resume);
+    if (ok && !(config_resume_check(&old, is_written ? &written : NULL, &t->config, &changes, error) &&
+                same_tokenizer(t, error)))
         ok = false, *code = EXIT_USAGE;
     if (ok) log_line("resume", "%s", t->folder.resume);
     if (ok && t->progress.numerics_epoch != NUMERICS_EPOCH)
@@ -75,6 +90,7 @@ static bool check_resume(Trainer *t, int *code, Error *error) {
     free(text);
     free(changes);
     config_free(&old);
+    if (is_written) config_free(&written);
     return ok;
 }
 
