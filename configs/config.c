@@ -177,7 +177,7 @@ static void find_entry_paths(Config *c) {
 static void layers_begin(Layers *l, Config *c, Error *error) {
     memset(c, 0, sizeof *c);
     c->origins = must_alloc(1, sizeof *c->origins);
-    c->file = c->stage = c->folder = c->origins->changed = "";
+    c->file = c->stage = c->folder = c->stand_in = c->origins->changed = "";
     *l = (Layers){.pool = &c->origins->pool, .error = error};
 }
 
@@ -218,11 +218,18 @@ bool config_load(Config *c, const char *file, const char *const *overrides, int 
     bool ok = layers_add_file(&l, c->file) && layers_add_overrides(&l, overrides, n) && layers_add_init_from(&l) &&
               layers_resolve(&l, c);
     if (ok && l.init_from) c->init_from = l.init_from;
+    if (l.stand_in) c->stand_in = l.stand_in;
     if (ok) layers_find_tokenizer(&l);
     if (l.tokenizer) c->tokenizer = l.tokenizer;
     if (ok) find_entry_paths(c);
     ok = ok && config_validate(c, ranks, &l.warnings, error);
     return layers_end(&l, c, ok, warnings);
+}
+
+bool config_can_begin(const Config *c, Error *error) {
+    char at[256];
+    const Node *node = c->origins->key[key_find("init_from") - config_keys];
+    return !*c->stand_in || fail(error, "%s: init_from %s does not exist", node_place(node, at), node->text);
 }
 
 /* Who only reads a model has no batch that a micro-batch could be too large for, unless that was said too. */

@@ -45,6 +45,7 @@ typedef struct Config {
     const char *file;        /* the YAML file, "" when there was none */
     const char *stage;       /* "" = the file's top level */
     const char *folder;      /* where relative paths begin, an absolute path; "" = not known */
+    const char *stand_in;    /* checkpoint to go on from where init_from is not there any more, else "" */
     struct Origins *origins; /* where each value came from, for the dump and messages */
 } Config;
 
@@ -54,6 +55,9 @@ typedef struct Config {
  * caller from *warnings (malloc'd text, may be empty). */
 bool config_load(Config *, const char *file, const char *const *overrides, int n, int ranks, char **warnings,
                  Error *);
+
+/* False + message where init_from is not there: only a run that goes on can do without it. */
+bool config_can_begin(const Config *, Error *);
 
 /* Defaults plus a Hugging Face config.json (path of the file or of its folder) plus overrides, for
  * `verify` and `generate`; validated like a run, but init and output_dir need not be said. */

@@ -1,6 +1,7 @@
 /* layers.c - reads the sources of a configuration: files with their base:, the model of init_from. */
 #include "configs/layers.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -181,12 +182,68 @@ void layers_find_tokenizer(Layers *l) {
     if (node && node->text && *node->text && strcmp(node->text, "bytes")) l->tokenizer = found_path(l, node);
 }
 
-bool layers_add_init_from(Layers *l) {
-    const Node *node = node_find(layers_merge(l, l->n), "init_from");
+/* -- a model that is gone: a run that goes on reads nothing from it -------------------------- */
+
+/* By the number of its step; NULL when there is none. */
+static const char *newest_checkpoint(Pool *pool, const char *run) {
+    const char *folder = pool_format(pool, "%s/checkpoints", run), *newest = "";
+    DIR *d = opendir(folder);
+    for (struct dirent *entry; d && (entry = readdir(d));) {
+        const char *name = entry->d_name;
+        size_t n = strlen(name), m = strlen(newest);
+        if (!strncmp(name, "step-", 5) && (n > m || (n == m && strcmp(name, newest) > 0)))
+            newest = pool_format(pool, "%s", name);
+    }
+    if (d) closedir(d);
+    return *newest ? pool_format(pool, "%s/%s", folder, newest) : NULL;
+}
+
+/* The checkpoint to go on from, NULL when the run would begin anew, and the config.yaml that was written beside it. */
+static const char *find_checkpoint(Pool *pool, const Node *root, const char **yaml) {
+    const Node *resume = node_find(root, "resume"), *run = node_find(root, "output_dir");
+    const char *word = resume ? resume->text : "auto", *folder = run ? run->text : "", *checkpoint = word;
+    if (!strcmp(word, "never")) return NULL;
+    if (!strcmp(word, "auto"))
+        checkpoint = newest_checkpoint(pool, folder);
+    else
+        folder = pool_format(pool, "%s/../..", word);
+    *yaml = existing(pool, folder, "config.yaml");
+    return checkpoint && *yaml && existing(pool, checkpoint, "MANIFEST") ? checkpoint : NULL;
+}
+
+/* What the run that wrote the file began from, in words of now; NULL when that is another model. */
+static const char *as_written(Layers *l, const char *yaml, const Node *node) {
+    const char *words[] = {path_beside(l->pool, node->file, node->text), node->text}, *found = NULL;
+    int64_t bytes;
+    char *text = file_read(l->pool, yaml, &bytes, l->error);
+    const Node *was = text ? node_find(yaml_parse(l->pool, text, bytes, yaml, l->error), "init_from") : NULL;
+    for (int i = 0; was && was->text && !found && i < 2; i++) {
+        char *now = path_absolute("", words[i]), *then = path_absolute(dump_read_folder(l->pool, text), was->text);
+        if (!strcmp(now, then) || !strcmp(words[i], was->text)) found = words[i];
+        free(now);
+        free(then);
+    }
+    return found;
+}
+
+static bool do_without(Layers *l, const Node *root, const Node *node) {
     char at[256];
+    const char *yaml, *checkpoint = find_checkpoint(l->pool, root, &yaml);
+    const char *init_from = checkpoint ? as_written(l, yaml, node) : NULL;
+    if (!init_from) return fail(l->error, "%s: init_from %s does not exist", node_place(node, at), node->text);
+    l->init_from = init_from;
+    l->stand_in = checkpoint;
+    text_add(&l->warnings, "%s: init_from %s is not there any more; %s goes on without it\n", node_place(node, at),
+             init_from, checkpoint);
+    Node *layer = read_run_config(l, yaml);
+    if (!layer || !layer_check(layer, l->error)) return false;
+    push_weakest(l, layer);
+    return true;
+}
+
+bool layers_add_init_from(Layers *l) {
+    const Node *root = layers_merge(l, l->n), *node = node_find(root, "init_from");
     if (!node) return true;
     l->init_from = found_path(l, node);
-    if (access(l->init_from, F_OK))
-        return fail(l->error, "%s: init_from %s does not exist", node_place(node, at), node->text);
-    return layers_add_model(l, l->init_from);
+    return access(l->init_from, F_OK) ? do_without(l, root, node) : layers_add_model(l, l->init_from);
 }

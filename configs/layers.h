@@ -7,9 +7,10 @@ enum { LAYERS_MAX = 512, LAYERS_MAX_BASES = 32 };
 typedef struct {
     Pool *pool;
     const Node *layer[LAYERS_MAX];
-    int n, n_files;                      /* the first n_files come from files, the others from the command line */
-    const char *init_from;               /* where it was found, NULL when there is none */
-    const char *tokenizer;               /* where its file was found, NULL when it is not a file */
+    int n, n_files;        /* the first n_files come from files, the others from the command line */
+    const char *init_from; /* where it was found, NULL when there is none */
+    const char *stand_in;  /* a checkpoint that has what init_from is no more there to give, else NULL */
+    const char *tokenizer; /* where its file was found, NULL when it is not a file */
     const char *chain[LAYERS_MAX_BASES]; /* of base: files being read, as real paths */
     char *warnings;
     Error *error;

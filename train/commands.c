@@ -18,7 +18,9 @@ static bool check_config(const CommandLine *line, Error *error) {
     int ranks = command_find(line->command)->ranks == RANKS_MPI || line->ranks_said ? line->ranks : 0;
     bool good = config_load(&config, line->input[0], line->override, line->n_override, ranks, &warnings, error);
     free(warnings); /* the command itself prints them */
-    if (good) config_free(&config);
+    bool read = good;
+    if (read && line->fresh) good = config_can_begin(&config, error);
+    if (read) config_free(&config);
     return good;
 }
 

@@ -5,6 +5,7 @@
 
 #include "data/disk.h"
 #include "data/tokenizer_bytes.h"
+#include "train/setup.h"
 
 const char *publish_dtype(const char *dtype) {
     static const char *const names[][2] = {{"bf16", "bfloat16"}, {"fp32", "float32"}, {"fp16", "float16"}};
@@ -65,7 +66,8 @@ static void put_generation_config(Companions *c, const Config *config) {
 bool publish_companions(Companions *c, const Config *config, const char *folder, const char *dtype, Error *error) {
     if (folder && !companions_read(c, folder, COMPANION_NONE, error)) return false;
     bool born_here = !companions_find(c, "config.json");
-    if (!take_tokenizer(c, config->tokenizer, error) || !put_config(c, config, dtype, error)) return false;
+    if (!take_tokenizer(c, setup_tokenizer_place(config), error) || !put_config(c, config, dtype, error))
+        return false;
     if (born_here) put_generation_config(c, config);
     return true;
 }

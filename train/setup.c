@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "configs/validate.h"
+#include "data/disk.h"
 #include "launch/watchdog.h"
 #include "launch/agree.h"
 
@@ -21,8 +22,15 @@ void setup_warn_of_bytes(const Config *c) {
         (long long)c->vocab_size);
 }
 
+const char *setup_tokenizer_place(const Config *c) {
+    char file[PATH_MAX];
+    if (!*c->stand_in || !strcmp(c->tokenizer, "bytes") || disk_exists(c->tokenizer)) return c->tokenizer;
+    disk_path(file, "%s/tokenizer.json", c->stand_in);
+    return disk_exists(file) ? c->stand_in : c->tokenizer;
+}
+
 bool setup_tokenizer(Config *c, Tokenizer **tokenizer, Error *error) {
-    *tokenizer = tokenizer_open(c->tokenizer, error);
+    *tokenizer = tokenizer_open(setup_tokenizer_place(c), error);
     if (!*tokenizer) return false;
     int64_t size = tokenizer_size(*tokenizer);
     if (!c->vocab_size) c->vocab_size = size;

@@ -11,6 +11,8 @@ typedef struct {
     bool stopped;                   /* a signal came while sets were prepared */
 } Data;
 
+/* Where the config's tokenizer lies: with a model that is not there any more it is in the checkpoint to go on from. */
+const char *setup_tokenizer_place(const Config *);
 /* The config's tokenizer; what the config leaves to it (vocab_size, bos, eos) is filled in. */
 bool setup_tokenizer(Config *, Tokenizer **, Error *);
 /* A warning where a published model came without its tokenizer and texts are read as bytes. Once nothing is refused. */

@@ -32,7 +32,8 @@ static bool check_sample_prompt(const Trainer *t, Error *error) {
 static bool load_config(Trainer *t, const CommandLine *line, Error *error) {
     char *warnings = NULL;
     bool ok =
-        config_load(&t->config, line->input[0], line->override, line->n_override, line->ranks, &warnings, error);
+        config_load(&t->config, line->input[0], line->override, line->n_override, line->ranks, &warnings, error) &&
+        (!line->fresh || config_can_begin(&t->config, error));
     if (ok && warnings && *warnings && base_rank == 0) fprintf(stderr, "%s", warnings);
     free(warnings);
     ok = ok && setup_tokenizer(&t->config, &t->data.tokenizer, error) && check_sample_prompt(t, error);

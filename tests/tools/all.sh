@@ -29,7 +29,7 @@ count "$BUILD/tests/run" ${word:+"$word"}
 for script in tests/*.sh; do
     [[ -e $script && $script == *"$word"* ]] && count bash "$script"
 done
-for script in signals watchdog ranks resume hostile prepare import eval generate tokenizer tokenizer_hf chat; do
+for script in signals watchdog ranks resume start hostile prepare import eval generate tokenizer tokenizer_hf chat; do
     script=tests/$script.py
     [[ $script == *"$word"* ]] && count python3 "$script"
 done
