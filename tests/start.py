@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """start.py - what a run begins or goes on from: the same files named from another folder, data sets that nothing uses, a
-model that is gone."""
+model that is gone, and what --dry-run finds."""
 import os
 import shutil
 import sys
@@ -9,7 +9,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "too
 from runs import ROOT, Rows, dsv2, files_of, said  # noqa: E402
 
 rows = Rows("start")
-EXIT_USAGE, EXIT_INPUT = 2, 65
+EXIT_USAGE, EXIT_INPUT, EXIT_IO = 2, 65, 74
 
 
 def write(path, text):
@@ -98,6 +98,27 @@ def gone_model(config):
         rows.row(before == sorted(os.listdir(cwd)), "%s leaves everything as it was" % what)
 
 
+def dry_runs(config):
+    """What a run would refuse at its start is refused by --dry-run, which leaves everything as it is."""
+    cwd = rows.new_folder("dry")
+    words = ["train", config, "--dry-run", "steps=2"]
+    expect("a good config", dsv2(words, cwd=cwd), 0, "hidden_size: 48", "memory")
+    expect("a data path that matches nothing", dsv2(words + ["data.text.path=nowhere/*.txt"], cwd=cwd), EXIT_INPUT, "no file matches nowhere")
+    expect("the same of an evaluation", dsv2(words + ["eval.quiz.path=nowhere.jsonl"], cwd=cwd), EXIT_INPUT, "nowhere.jsonl")
+    write(cwd + "/file", "")
+    expect("an output_dir below a file", dsv2(words + ["output_dir=file/run"], cwd=cwd), EXIT_IO, "file/run")
+    expect("an output_dir that is a file", dsv2(words + ["output_dir=file"], cwd=cwd), EXIT_IO, "file")
+    rows.row(os.listdir(cwd) == ["file"], "nothing is made", os.listdir(cwd))
+    dsv2(["train", config, "steps=2"], cwd=cwd)
+    before = files_of(cwd)
+    expect("a key that may not change", dsv2(words + ["seed=77"], cwd=cwd), EXIT_USAGE, "seed was 1 when this run began")
+    expect("on two ranks", dsv2(words + ["seed=77"], 2, cwd=cwd), EXIT_USAGE, "seed was 1 when this run began")
+    expect("one that may", dsv2(words + ["learning_rate=1e-4"], cwd=cwd), 0, "learning_rate 0.003 -> 0.0001", "step-00000002")
+    expect("resume=never", dsv2(words + ["resume=never"], cwd=cwd), EXIT_USAGE, "holds checkpoints")
+    expect("--fresh", dsv2(words + ["seed=77", "--fresh"], cwd=cwd), 0)
+    rows.row(before == files_of(cwd), "nothing is changed")
+
+
 def main():
     tokenizer_folder("tk")
     config = rows.config()
@@ -107,6 +128,7 @@ def main():
     other_folders(config)
     unused_sets(config)
     gone_model(config)
+    dry_runs(config)
     rows.end()
 
 

@@ -81,8 +81,9 @@ const Command commands[] = {
     {"train", command_train, RANKS_MPI, TAKES_KEYS | TAKES_DRY_RUN | TAKES_FRESH, 1, 1, "CONFIG",
      "train what a config describes; resumes by itself",
      "Goes on from the newest whole checkpoint of output_dir. --fresh renames the old run folder and starts over.\n"
-     "--dry-run checks everything, prints what would run, and stops. SIGUSR1, SIGTERM or ctrl-C stop at the next step,\n"
-     "save, and end with code 75; SIGUSR2 prints where every rank is.\n"
+     "--dry-run checks config, tokenizer, data paths, evaluations, output_dir and whether the run may go on there, prints\n"
+     "what would run, and stops; nothing is made, and free memory and disk are not looked at.\n"
+     "SIGUSR1, SIGTERM or ctrl-C stop at the next step, save, and end with code 75; SIGUSR2 prints where every rank is.\n"
      "The console shows at most a line a second; log.jsonl and metrics.csv hold every step.\n"
      "Exit codes: 0 done, 2 usage or config, 65 bad input, 70 NaN or infinity, 74 disk, 75 try again.\n",
      check_config, NULL},

@@ -95,7 +95,37 @@ static bool open_folder(RunFolder *f, const Config *c, bool fresh, int *code, Er
     return find_resume(f, c, code, error) && can_resume(f, code, error);
 }
 
-bool run_folder_open(RunFolder *f, const Config *c, bool fresh, Comm *world, int *code, Error *error) {
+/* Whether the folder could be made: the nearest one above it that is there can be written. */
+static bool can_make(const char *path, Error *error) {
+    char above[RUN_FOLDER_LONGEST + 2];
+    struct stat st;
+    snprintf(above, sizeof above, "%s", path);
+    while (lstat(above, &st) && (errno == ENOENT || errno == ENOTDIR)) {
+        char *slash = strrchr(above, '/');
+        if (slash == above || !slash) {
+            snprintf(above, sizeof above, slash ? "/" : ".");
+            break;
+        }
+        *slash = 0;
+    }
+    bool folder = disk_is_folder(above);
+    if (folder && !access(above, W_OK | X_OK)) return true;
+    if (!folder) errno = ENOTDIR;
+    return disk_fail(error, path, strcmp(above, path) ? "make this folder" : "write in this folder");
+}
+
+static bool look_at_folder(RunFolder *f, const Config *c, bool fresh, int *code, Error *error) {
+    *code = EXIT_IO;
+    if (!can_make(f->path, error)) return false;
+    *code = EXIT_INPUT;
+    return fresh || (find_resume(f, c, code, error) && can_resume(f, code, error));
+}
+
+typedef bool Opening(RunFolder *, const Config *, bool fresh, int *code, Error *);
+
+/* Rank 0 acts, the others are told. */
+static bool open_by(Opening *opening, RunFolder *f, const Config *c, bool fresh, Comm *world, int *code,
+                    Error *error) {
     *f = (RunFolder){.lock = -1};
     if (strlen(c->output_dir) > RUN_FOLDER_LONGEST) {
         *code = EXIT_USAGE;
@@ -104,12 +134,20 @@ bool run_folder_open(RunFolder *f, const Config *c, bool fresh, Comm *world, int
     }
     snprintf(f->path, sizeof f->path, "%s", c->output_dir);
     snprintf(f->checkpoints, sizeof f->checkpoints, "%s/checkpoints", f->path);
-    bool ok = world->rank != 0 || open_folder(f, c, fresh, code, error);
+    bool ok = world->rank != 0 || opening(f, c, fresh, code, error);
     world->ops->host_broadcast(world, code, sizeof *code, 0);
     if (!agree(world, ok, error)) return false;
     world->ops->host_broadcast(world, f->resume, sizeof f->resume, 0);
     world->ops->host_broadcast(world, &f->verified, sizeof f->verified, 0);
     return true;
+}
+
+bool run_folder_open(RunFolder *f, const Config *c, bool fresh, Comm *world, int *code, Error *error) {
+    return open_by(open_folder, f, c, fresh, world, code, error);
+}
+
+bool run_folder_look(RunFolder *f, const Config *c, bool fresh, Comm *world, int *code, Error *error) {
+    return open_by(look_at_folder, f, c, fresh, world, code, error);
 }
 
 void run_folder_close(RunFolder *f) {

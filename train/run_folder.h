@@ -17,6 +17,8 @@ typedef struct {
  * folder, or when it holds checkpoints of which none is whole; *code becomes EXIT_USAGE where `resume` asks for what
  * cannot be, EXIT_IO where the folder cannot be made or used. */
 bool run_folder_open(RunFolder *, const Config *, bool fresh, Comm *world, int *code, Error *);
+/* The same as far as it can be told without making or locking anything. */
+bool run_folder_look(RunFolder *, const Config *, bool fresh, Comm *world, int *code, Error *);
 void run_folder_close(RunFolder *);
 /* Writes (rank 0) text to a file of the folder: whole or not at all. */
 bool run_folder_write(const RunFolder *, const char *name, const char *text, Error *);

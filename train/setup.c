@@ -6,6 +6,7 @@
 
 #include "configs/validate.h"
 #include "data/disk.h"
+#include "data/source.h"
 #include "launch/watchdog.h"
 #include "launch/agree.h"
 
@@ -53,6 +54,23 @@ static bool prepare_all(Data *d, const Config *c, Comm *world, Error *error) {
         d->stopped = d->sets[i].stopped;
     }
     free(folder);
+    return ok;
+}
+
+static bool set_is_there(const Config *c, const DataSet *set, const Tokenizer *tokenizer, Error *error) {
+    Prepared ignored = {0};
+    SourceFiles files;
+    if (!strcmp(set->format, "tokens")) return prepare_set(&ignored, c, set, tokenizer, "", NULL, error);
+    if (!source_list(&files, set, c->file, error)) return false;
+    bool ok = strcmp(set->format, "megatron") || source_keep_megatron(&files, set, error);
+    source_free(&files);
+    return ok;
+}
+
+bool setup_data_is_there(const Config *c, const Tokenizer *tokenizer, Error *error) {
+    bool ok = true;
+    for (int i = 0; ok && i < c->n_data; i++)
+        ok = !config_set_is_used(c, i) || set_is_there(c, &c->data[i], tokenizer, error);
     return ok;
 }
 

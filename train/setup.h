@@ -20,6 +20,8 @@ void setup_warn_of_bytes(const Config *);
 /* Where the prepared shards of a config lie. malloc'd. */
 char *setup_data_folder(const Config *);
 
+/* Whether the files of every set that is used are there. */
+bool setup_data_is_there(const Config *, const Tokenizer *, Error *);
 /* Collective: the ranks prepare every set that is used and missing, then open the mixture's shards. */
 bool setup_data(Data *, const Config *, Comm *world, Error *);
 void setup_data_close(Data *);

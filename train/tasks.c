@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "data/disk.h"
+#include "data/source.h"
 #include "launch/agree.h"
 #include "launch/watchdog.h"
 
@@ -22,6 +23,25 @@ static bool prepare(Tasks *t, const Config *c, const Tokenizer *tokenizer, Error
     for (int i = 0; ok && i < t->count; i++)
         ok = task_prepare(&t->task[i], tokenizer, folder, error) && task_check(&t->task[i], c, tokenizer, error);
     free(folder);
+    return ok;
+}
+
+/* A text becomes a shard when a run begins. */
+static bool is_there(const Task *task, const Config *c, const Tokenizer *tokenizer, Error *error) {
+    SourceFiles files;
+    if (!task->text.path) return task_check(task, c, tokenizer, error);
+    if (!source_list(&files, &task->text, c->file, error)) return false;
+    source_free(&files);
+    return true;
+}
+
+bool tasks_are_there(const Config *c, const Tokenizer *tokenizer, Error *error) {
+    bool ok = true;
+    for (int i = 0; ok && i < c->n_eval; i++) {
+        Task task;
+        task_of_set(&task, c, &c->eval[i]);
+        ok = is_there(&task, c, tokenizer, error);
+    }
     return ok;
 }
 

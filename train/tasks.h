@@ -10,6 +10,8 @@ typedef struct {
     bool warned; /* once a run is enough */
 } Tasks;
 
+/* Whether what stands under `eval:` is there and can be read; nothing is prepared. */
+bool tasks_are_there(const Config *, const Tokenizer *, Error *);
 /* Collective. Rank 0 prepares texts and reads all questions, so that a mistake is told now. Borrows the config. */
 bool tasks_open(Tasks *, const Config *, const Data *, Comm *world, Error *);
 void tasks_close(Tasks *);

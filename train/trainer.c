@@ -146,10 +146,13 @@ static bool disk_fits(const Trainer *t, Error *error) {
     return true;
 }
 
-static bool open_folder(Trainer *t, bool fresh, int *code, Error *error) {
+/* The folder, and whether the run may go on in it. */
+static bool open_folder(Trainer *t, const CommandLine *line, int *code, Error *error) {
     Comm *world = t->session.world;
+    bool (*open)(RunFolder *, const Config *, bool, Comm *, int *, Error *) =
+        line->dry_run ? run_folder_look : run_folder_open;
     if (!*t->config.output_dir) return fail(error, "output_dir is not set; say where the run's folder shall be");
-    if (!run_folder_open(&t->folder, &t->config, fresh, world, code, error)) return false;
+    if (!open(&t->folder, &t->config, line->fresh, world, code, error)) return false;
     return !t->folder.resume[0] || agree(world, check_resume(t, code, error), error);
 }
 
@@ -169,7 +172,7 @@ static bool open_log(Trainer *t, Error *error) {
 static bool open_weights(Trainer *t, const CommandLine *line, int *code, Error *error) {
     Session *s = &t->session;
     watchdog_section(SECTION_LOAD); /* rank 0 reads whole checkpoints to find the one to resume from */
-    if (!open_folder(t, line->fresh, code, error)) return false;
+    if (!open_folder(t, line, code, error)) return false;
     signals_open(); /* before this there is nothing to keep */
     if (!setup_data(&t->data, &t->config, s->world, error) || !agree(s->world, same_data(t, code, error), error) ||
         !tasks_open(&t->tasks, &t->config, &t->data, s->world, error))
@@ -220,14 +223,24 @@ void trainer_close(Trainer *t) {
     config_free(&t->config);
 }
 
-/* What would run, without a folder, data or weights. */
+/* What a run would refuse before its first step, except for what only this machine's memory and disk can tell. */
+static bool look(Trainer *t, Plan *plan, const CommandLine *line, int *code, Error *error) {
+    const Config *c = &t->config;
+    Comm *world = t->session.world;
+    if (!agree(world, engine_plan(plan, c, line->ranks, engine_use_training(c), error), error)) return false;
+    *code = EXIT_INPUT;
+    bool there = world->rank > 0 ||
+                 (setup_data_is_there(c, t->data.tokenizer, error) && tasks_are_there(c, t->data.tokenizer, error));
+    return agree(world, there, error) && open_folder(t, line, code, error);
+}
+
 static int dry_run(const CommandLine *line) {
-    Trainer t = {0};
+    Trainer t = {.folder = {.lock = -1}};
     Error error = {0};
     Plan plan;
     int code = EXIT_USAGE;
     bool ok = session_join(&t.session, load_config(&t, line, &error), &code, &error) &&
-              engine_plan(&plan, &t.config, line->ranks, engine_use_training(&t.config), &error);
+              look(&t, &plan, line, &code, &error);
     if (ok && base_rank == 0) {
         char *text = config_dump(&t.config, true);
         printf("%s", text);
@@ -238,7 +251,7 @@ static int dry_run(const CommandLine *line) {
     setup_data_close(&t.data);
     session_close(&t.session);
     config_free(&t.config);
-    return ok ? EXIT_DONE : code;
+    return ok ? EXIT_DONE : error_code(&error, code);
 }
 
 static int train(Trainer *t, const CommandLine *line, Error *error) {
