@@ -5,6 +5,7 @@ import glob
 import json
 import math
 import os
+import random
 import re
 import shutil
 import signal
@@ -97,7 +98,8 @@ def learned(rows):
              ("colour of blood", "red")]
     config = os.path.join(folder, "run.yaml")
     with open(os.path.join(folder, "facts.txt"), "w", encoding="utf-8") as to:
-        to.write("".join("Question: %s\nAnswer: %s\n\n" % fact for fact in facts) * 100)
+        order = random.Random(1)  # so that nothing but the question tells the answer
+        to.write("".join("Question: %s\nAnswer: %s\n\n" % order.choice(facts) for _ in range(400)))
     asked = write_lines(os.path.join(folder, "asked.jsonl"), [{"question": q, "answer": a.upper()} for q, a in facts])
     four = write_lines(os.path.join(folder, "four.jsonl"),
                        [{"question": q, "choices": [a for _, a in facts], "answer": a} for q, a in facts])
