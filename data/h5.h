@@ -35,15 +35,21 @@ bool h5_metadata(const H5Writer *, H5Put *put, void *own);
 void h5_destroy(H5Writer *);
 
 /* -- reading ---------------------------------------------------------------------------------- */
-H5Reader *h5_open(const char *file, Error *); /* NULL + message */
+/* Any file: the library, which crashes on some damaged ones, lists it in a child process. NULL + message. */
+H5Reader *h5_open(const char *file, Error *);
+/* One whose size and hash were those of a MANIFEST: the library looks up what is asked for. */
+H5Reader *h5_open_proven(const char *file, Error *);
 void h5_close(H5Reader *);
+/* At rest a reader of h5_open holds no file open. Woken, it lists the file anew if that has changed. */
+void h5_rest(H5Reader *);
+bool h5_wake(H5Reader *, Error *);
 bool h5_read_attr_text(H5Reader *, const char *object, const char *name, char **value, Error *); /* malloc'd */
 bool h5_read_attr_int(H5Reader *, const char *object, const char *name, int64_t *value, Error *);
 bool h5_has(H5Reader *, const char *path);
 bool h5_shape(H5Reader *, const char *path, Dtype *, int *ndim, int64_t dim[4], Error *);
 /* elements [first, first + count) of the flattened dataset, converted to nothing: dtype must match */
 bool h5_read(H5Reader *, const char *path, Dtype, int64_t first, int64_t count, void *to, Error *);
-/* calls see(own, path) for every dataset */
+/* calls see(own, path) for every dataset; after h5_open for none where the file holds links or damage */
 bool h5_each(H5Reader *, bool (*see)(void *own, const char *path), void *own, Error *);
 
 const char *h5_version(void); /* "HDF5 1.10.8" */

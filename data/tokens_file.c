@@ -15,7 +15,7 @@
 enum { BLOCK = 4096 };
 
 struct TokenFile {
-    H5Reader *h5; /* NULL: at rest */
+    H5Reader *h5;
     char *file;
     ShardInfo info;
     Dtype dtype;
@@ -169,18 +169,18 @@ TokenFile *token_file_open(const char *file, Error *error) {
 }
 
 void token_file_rest(TokenFile *s) {
-    if (s->h5) h5_close(s->h5);
+    h5_rest(s->h5);
     free(s->block);
-    s->h5 = NULL;
     s->block = NULL;
     s->block_first = s->block_end = 0;
 }
 
-bool token_file_wake(TokenFile *s, Error *error) { return s->h5 || (s->h5 = h5_open(s->file, error)); }
+bool token_file_wake(TokenFile *s, Error *error) { return h5_wake(s->h5, error); }
 
 void token_file_close(TokenFile *s) {
     if (!s) return;
-    token_file_rest(s);
+    h5_close(s->h5);
+    free(s->block);
     free(s->info.source);
     free(s->coarse);
     free(s->file);

@@ -14,6 +14,7 @@ void flipped_safetensors(void);
 /* test_data_shards.c */
 void broken_token_shards(void);
 void flipped_token_shard(void);
+void work_apart(void);
 
 /* test_prepare.c: from text to shards */
 void prepare_splits_tails(void);

@@ -6,9 +6,12 @@
 
 #include <hdf5.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static const char *path_of(const char *name) {
@@ -118,7 +121,7 @@ static void test_misuse(void) {
                  {"group/inner/f32", F32, 0, 29, "has 28 elements, not 0 + 29"},
                  {"group/inner/f32", F32, -1, 1, "has 28 elements"},
                  {"group/inner/f32", F32, INT64_MAX, 2, "has 28 elements"},
-                 {"group/inner", F32, 0, 1, "does not open"},
+                 {"group/inner", F32, 0, 1, "is a group, no dataset"},
                  {"group/inner/f32/more", F32, 0, 1, "has no dataset"},
                  {"nowhere", F32, 0, 1, "has no dataset nowhere"}};
     Error error;
@@ -340,6 +343,12 @@ static bool look_through(const char *file) {
     return ok;
 }
 
+static void poke(const char *file, int64_t at, int byte) {
+    int fd = open(file, O_RDWR);
+    char one = (char)byte;
+    expect(fd >= 0 && pwrite(fd, &one, 1, at) == 1 && !close(fd), "cannot change byte %lld", (long long)at);
+}
+
 /* Metadata carry checksums: a flipped byte is noticed or does not matter (free space), and never fatal. */
 static void test_flipped_metadata(void) {
     const char *file = path_of("sample.h5");
@@ -348,16 +357,101 @@ static void test_flipped_metadata(void) {
     Error error;
     write_sample(file);
     char *whole = disk_read_file(file, 1 << 24, &bytes, &error);
-    for (int64_t at = 0; at < bytes; at += 3) {
-        int fd = open(file, O_RDWR);
-        char flipped = whole[at] ^ (char)(1 << at % 8);
-        expect(fd >= 0 && pwrite(fd, &flipped, 1, at) == 1, "flip");
+    for (int64_t at = 0; at < bytes; at += 17) {
+        poke(file, at, whole[at] ^ 1 << at % 8);
         noticed += !look_through(file);
-        expect(pwrite(fd, whole + at, 1, at) == 1 && !close(fd), "flip back");
+        poke(file, at, whole[at]);
     }
-    expect(noticed > 200, "%d flips noticed in %lld bytes", noticed, (long long)bytes);
+    expect(noticed > 40, "%d flips noticed in %lld bytes", noticed, (long long)bytes);
     free(whole);
     check_sample(file);
+}
+
+/* -- damage that crashes the library -------------------------------------------------------------- */
+static void write_master(const char *file) {
+    enum { SETS = 20 };
+    H5Writer *w = h5_create();
+    for (int i = 0; i < SETS; i++) {
+        char path[60];
+        snprintf(path, sizeof path, "model/tensor.%d.weight", i);
+        int set = h5_virtual_dataset(w, path, F32, 2, (int64_t[]){8, 4});
+        for (int part = 0; part < 2; part++) h5_virtual_source(w, set, part ? "b.h5" : "a.h5", path, part * 4, 4);
+    }
+    write_all(w, file, NULL, NULL, 0);
+}
+
+static bool see_shape(void *own, const char *path) {
+    Dtype dtype;
+    int ndim;
+    int64_t dim[4];
+    Error error;
+    h5_shape(own, path, &dtype, &ndim, dim, &error);
+    return true;
+}
+
+/* The code with which the library ends a process that looks through a file; -1: a signal. */
+static int bare_library(const char *file) {
+    int status;
+    pid_t child = fork();
+    if (!child) {
+        Error error;
+        int nowhere = open("/dev/null", O_WRONLY);
+        for (int s = 1; s < 32; s++) signal(s, SIG_DFL);
+        setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+        alarm(2);
+        dup2(nowhere, STDERR_FILENO);
+        H5Reader *r = h5_open_proven(file, &error);
+        if (r) h5_each(r, see_shape, r, &error);
+        _exit(0);
+    }
+    check(waitpid(child, &status, 0) == child, "wait");
+    return WIFSIGNALED(status) ? -1 : WEXITSTATUS(status);
+}
+
+/* Bytes of a heap, which has no checksum (the mappings of virtual datasets lie there). */
+static void test_crashes_are_errors(void) {
+    enum { TRIES = 300, ENOUGH = 4 };
+    const char *file = path_of("master.h5");
+    int64_t bytes = 0;
+    int crashes = 0, said = 0;
+    Error error;
+    write_master(file);
+    char *whole = disk_read_file(file, 1 << 24, &bytes, &error), *heap = memmem(whole, (size_t)bytes, "GCOL", 4);
+    expect(heap, "no heap");
+    for (int i = 0; heap && i < TRIES && crashes < ENOUGH; i++) {
+        int64_t at = heap - whole + 4 + (int64_t)(random_bits(7, 0, (uint64_t)i) % 4000);
+        if (at >= bytes) continue;
+        poke(file, at, whole[at] ^ "\x01\x80\xff\x55"[i % 4]);
+        if (bare_library(file)) {
+            crashes++;
+            H5Reader *r = h5_open(file, &error);
+            said += !r && strstr(error.text, "master.h5: damaged: reading it ") != NULL;
+            if (r) h5_close(r);
+        }
+        poke(file, at, whole[at]);
+    }
+    expect(crashes > 0 && said > 0, "%d crashes, %d said", crashes, said);
+    free(whole);
+}
+
+static void test_rest_and_wake(void) {
+    const char *file = path_of("sample.h5");
+    Error error;
+    char byte;
+    write_sample(file);
+    H5Reader *r = h5_open(file, &error);
+    h5_rest(r);
+    expect(h5_wake(r, &error) && h5_read(r, "group/inner/u8", U8, 0, 1, &byte, &error), "%s", error.text);
+    h5_rest(r);
+    unlink(file);
+    write_master(file); /* a changed file is listed anew */
+    expect(h5_wake(r, &error) && !h5_read(r, "group/inner/u8", U8, 0, 1, &byte, &error) &&
+               strstr(error.text, "has no dataset"),
+           "%s", error.text);
+    h5_rest(r);
+    unlink(file);
+    expect(!h5_wake(r, &error) && strstr(error.text, "cannot open"), "%s", error.text);
+    h5_close(r);
 }
 
 static void test_cut_off(void) {
@@ -381,4 +475,6 @@ const TestCase h5_tests[] = {{"every type, round trip", test_round_trip},
                              {"no HDF5 file at all", test_no_hdf5_file},
                              {"flipped bytes", test_flipped_metadata},
                              {"cut off", test_cut_off},
+                             {"crashes are errors", test_crashes_are_errors},
+                             {"rest and wake", test_rest_and_wake},
                              {0}};

@@ -92,7 +92,7 @@ static bool read_file(const Loading *l, int *next, void *raw, void *ready) {
     int rank = l->list[*next].from->rank;
     rank_file_name(name, rank);
     disk_path(file, "%s/%s", l->checkpoint, name);
-    H5Reader *r = h5_open(file, l->error);
+    H5Reader *r = h5_open_proven(file, l->error);
     if (!r) return false;
     bool ok = true;
     for (; ok && *next < l->n && l->list[*next].from->rank == rank; ++*next)

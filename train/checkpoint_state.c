@@ -56,7 +56,7 @@ bool state_read(const char *checkpoint, const Manifest *m, Progress *progress, c
     if (!master) return fail(error, "%s: MANIFEST does not name " MASTER_NAME, checkpoint);
     if (!manifest_check_file(master, checkpoint, error)) return false;
     disk_path(file, "%s/" MASTER_NAME, checkpoint);
-    H5Reader *r = h5_open(file, error);
+    H5Reader *r = h5_open_proven(file, error);
     if (!r) return false;
     bool ok = read_attributes(r, file, progress, config_text, error);
     h5_close(r);

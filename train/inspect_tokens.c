@@ -26,17 +26,22 @@ static Tokenizer *find_tokenizer(const TokenShard *shard, const char *named, Err
 
 /* -- a document ------------------------------------------------------------------------------------------- */
 
-static bool print_ids(TokenShard *shard, const Tokenizer *t, int64_t first, int64_t end, Error *error) {
+/* To nowhere first, so that nothing is printed of a document that cannot be read to its end. */
+static bool each_ids(TokenShard *shard, int64_t first, int64_t end, Render *to, Error *error) {
     enum { AT_ONCE = 4096 };
     int32_t ids[AT_ONCE];
-    Render r;
-    bool ok = true;
-    render_open(&r, stdout, t, true, true);
-    for (int64_t n; ok && first < end; first += n) {
+    for (int64_t n; first < end; first += n) {
         n = min_i64(AT_ONCE, end - first);
-        ok = tokens_read(shard, first, n, ids, error);
-        if (ok) render_ids(&r, ids, n);
+        if (!tokens_read(shard, first, n, ids, error)) return false;
+        if (to) render_ids(to, ids, n);
     }
+    return true;
+}
+
+static bool print_ids(TokenShard *shard, const Tokenizer *t, int64_t first, int64_t end, Error *error) {
+    Render r;
+    render_open(&r, stdout, t, true, true);
+    bool ok = each_ids(shard, first, end, &r, error);
     render_close(&r);
     putchar('\n');
     return ok;
@@ -57,7 +62,8 @@ static bool print_document(TokenShard *shard, const CommandLine *line, Error *er
     const ShardInfo *info = tokens_info(shard);
     int64_t number = 0, first, end;
     if (!read_number(line->document, info->documents, tokens_file(shard), &number, error) ||
-        !tokens_document(shard, number, &first, error) || !tokens_document(shard, number + 1, &end, error))
+        !tokens_document(shard, number, &first, error) || !tokens_document(shard, number + 1, &end, error) ||
+        !each_ids(shard, first, end, NULL, error))
         return false;
     Tokenizer *t = find_tokenizer(shard, line->tokenizer, error);
     if (!t) return false;
@@ -70,27 +76,6 @@ static bool print_document(TokenShard *shard, const CommandLine *line, Error *er
 }
 
 /* -- the whole ---------------------------------------------------------------------------------------------- */
-
-/* The first tokens, in one line; a tokenizer that was not named may be gone. */
-static bool print_beginning(TokenShard *shard, const char *named, Error *error) {
-    enum { SHOWN = 64 };
-    Error why;
-    int32_t ids[SHOWN];
-    int64_t n = min_i64(tokens_info(shard)->tokens, SHOWN);
-    Tokenizer *t = find_tokenizer(shard, named, &why);
-    if (!t && named) return *error = why, false;
-    bool ok = !t || tokens_read(shard, 0, n, ids, error);
-    if (t && ok) {
-        Render r;
-        printf("begins     ");
-        render_open(&r, stdout, t, false, false);
-        render_ids(&r, ids, n);
-        render_close(&r);
-        putchar('\n');
-    }
-    if (t) tokenizer_close(t);
-    return ok;
-}
 
 static void print_info(const char *path, const ShardInfo *i) {
     char tokens[32], documents[32], bytes[32];
@@ -109,17 +94,36 @@ static void print_info(const char *path, const ShardInfo *i) {
            (unsigned long long)i->tokenizer_hash);
 }
 
+/* The first tokens, in one line. */
+static void print_beginning(const Tokenizer *t, const int32_t *ids, int64_t n) {
+    Render r;
+    printf("begins     ");
+    render_open(&r, stdout, t, false, false);
+    render_ids(&r, ids, n);
+    render_close(&r);
+    putchar('\n');
+}
+
+/* All is read before anything is printed. A tokenizer that was not named may be gone. */
+static bool print_shard(const char *path, TokenShard *shard, const char *named, Error *error) {
+    enum { SHOWN = 64 };
+    Error why;
+    int32_t ids[SHOWN];
+    int64_t n = min_i64(tokens_info(shard)->tokens, SHOWN);
+    Tokenizer *t = find_tokenizer(shard, named, &why);
+    if (!t && named) return *error = why, false;
+    bool ok = !t || tokens_read(shard, 0, n, ids, error);
+    if (ok) print_info(path, tokens_info(shard));
+    if (ok && t) print_beginning(t, ids, n);
+    if (t) tokenizer_close(t);
+    return ok;
+}
+
 bool inspect_tokens(const char *path, const CommandLine *line, Error *error) {
     TokenShard *shard = tokens_open(path, error);
     if (!shard) return false;
-    const ShardInfo *info = tokens_info(shard);
-    bool ok = true;
-    if (line && line->document) {
-        ok = print_document(shard, line, error);
-    } else {
-        print_info(path, info);
-        ok = print_beginning(shard, line ? line->tokenizer : NULL, error);
-    }
+    bool ok = line && line->document ? print_document(shard, line, error)
+                                     : print_shard(path, shard, line ? line->tokenizer : NULL, error);
     tokens_close(shard);
     return ok;
 }

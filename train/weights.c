@@ -80,7 +80,7 @@ static H5Reader *reader_of(Weights *w, int rank, Error *error) {
     rank_file_name(name, rank);
     disk_path(file, "%s/%s", w->checkpoint, name);
     w->reader_rank[place] = rank;
-    return w->reader[place] = h5_open(file, error);
+    return w->reader[place] = h5_open_proven(file, error);
 }
 
 /* -- both ------------------------------------------------------------------------------------------ */
