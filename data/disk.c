@@ -144,6 +144,15 @@ bool disk_make_folder(const char *path, Error *error) {
     return disk_sync_folder(parent, error);
 }
 
+static bool is_link(const char *path) {
+    struct stat s;
+    return lstat(path, &s) == 0 && S_ISLNK(s.st_mode);
+}
+
+bool disk_own_folder(const char *path, Error *error) {
+    return (!is_link(path) || disk_remove_file(path, error)) && disk_make_folder(path, error);
+}
+
 bool disk_sync_folder(const char *path, Error *error) {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return disk_fail(error, path, "open this folder");
@@ -158,7 +167,10 @@ bool disk_rename(const char *from, const char *to, Error *error) {
 }
 
 bool disk_remove_folder(const char *path, Error *error) {
-    DIR *folder = opendir(path);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+    if (!folder && errno == ENOTDIR && is_link(path))
+        return disk_remove_file(path, error); /* what it leads to stays */
     if (!folder) return errno == ENOENT || disk_fail(error, path, "open this folder");
     bool ok = true;
     for (struct dirent *entry; ok && (entry = readdir(folder));) {

@@ -18,7 +18,7 @@ bool disk_fail(Error *, const char *file, const char *doing);
 bool disk_write(int fd, const void *bytes, int64_t count, int64_t offset, const char *file, Error *);
 bool disk_read(int fd, void *bytes, int64_t count, int64_t offset, const char *file, Error *);
 
-/* Opens a file that must not exist yet; -1 + message. */
+/* Opens a file that must not exist yet, and so follows no link; -1 + message. */
 int disk_create(const char *file, Error *);
 /* Opens a plain file for reading and says how long it is; -1 + message. */
 int disk_open(const char *file, int64_t *bytes, Error *);
@@ -37,8 +37,9 @@ bool disk_ends_with(const char *path, const char *ending); /* and has a name bef
 bool disk_exists(const char *path);
 bool disk_is_folder(const char *path);
 bool disk_make_folder(const char *path, Error *);            /* with its parents; fine when it is there */
+bool disk_own_folder(const char *path, Error *);             /* the same; a link of that name is removed */
 bool disk_sync_folder(const char *path, Error *);            /* makes names in it durable */
 bool disk_rename(const char *from, const char *to, Error *); /* within one folder, which is fsynced */
 bool disk_remove_file(const char *path, Error *);            /* fine when absent */
-bool disk_remove_folder(const char *path, Error *);          /* a folder of plain files; fine when absent */
-bool disk_remove_tree(const char *path, Error *);            /* with the folders in it; links are not followed */
+bool disk_remove_folder(const char *path, Error *); /* a folder of plain files, or a link; fine when absent */
+bool disk_remove_tree(const char *path, Error *);   /* with the folders in it; links are not followed */

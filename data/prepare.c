@@ -60,7 +60,7 @@ static bool read_prepared(Prepared *out, const char *folder, const Tokenizer *to
 
 static int open_lock(const char *folder, const char *name, Error *error) {
     char *path = must_format("%s/%s", folder, name);
-    int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0644);
+    int fd = open(path, O_CREAT | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (fd < 0) disk_fail(error, path, "open");
     free(path);
     return fd;
@@ -121,13 +121,13 @@ static bool clear_up(const char *folder, bool *any, Error *error) {
 
 /* After the ranks of a killed run have ended. */
 static bool start_making(const Job *job, Error *error) {
-    if (!disk_make_folder(job->making, error)) return false;
+    if (!disk_own_folder(job->making, error)) return false;
     int alive = lock_alive(job, LOCK_EX, error);
     if (alive < 0) return false;
     bool any;
     char *slots = must_format("%s/progress", job->making);
     bool ok = clear_up(job->making, &any, error) && disk_write_file(slots, "", 0, error) &&
-              disk_make_folder(job->shards, error);
+              disk_own_folder(job->shards, error);
     free(slots);
     close(alive);
     return ok;

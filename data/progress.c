@@ -32,7 +32,7 @@ void progress_open(Progress *p, const char *name, const char *file, const Comm *
                     .noted = now,
                     .shown = now,
                     .terminal = on_terminal(world)};
-    if (world->size > 1 && file) p->fd = open(file, O_RDWR | O_CLOEXEC);
+    if (world->size > 1 && file) p->fd = open(file, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 }
 
 void progress_line(char to[120], const char *name, int64_t done, int64_t total, double bytes_per_second) {

@@ -217,6 +217,38 @@ def hdf5_files(rows, cwd):
     changed(rows, cwd, "masters", master, range(heap, min(len(master), heap + 4096)), dice, seed)
 
 
+def links(rows, cwd):
+    """Names in a run folder under which a run makes files, as links to what is not its own."""
+    words = ["train", "a.yaml", "data.text.path=small.txt", "save_steps=1"]
+    write(cwd, "small.txt", b"In the beginning " * 100)
+    dsv2(words + ["output_dir=model"], 1, cwd)
+    key = next(n for n in os.listdir(os.path.join(cwd, "model/data")) if n.startswith("text-"))[5:]
+    files = [".config.yaml.tmp", "config.yaml", "log.jsonl.tmp", "metrics.csv.tmp", "checkpoints/LATEST.tmp"]
+    folders = ["checkpoints/.tmp-step-00000001", "checkpoints/.del-step-00000001", "data/.making-text",
+               "data/.making-text/" + key]
+    os.makedirs(os.path.join(cwd, "victim"))
+    victim = write(cwd, "victim/shard.tmp", b"precious")
+    for name in files + folders + ["log.jsonl", "metrics.csv", "lock", "data/.lock"]:
+        shutil.rmtree(os.path.join(cwd, "linked"), ignore_errors=True)
+        place = os.path.join(cwd, "linked", name)
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        if "log" in name or "csv" in name:  # what there is to cut back
+            dsv2(words + ["output_dir=linked"], 1, cwd)
+        if os.path.exists(place):
+            os.remove(place)
+        os.symlink(os.path.dirname(victim) if name in folders else victim, place)
+        done = dsv2(words + ["output_dir=linked", "steps=2"], 1, cwd)
+        whole = os.listdir(os.path.join(cwd, "victim")) == ["shard.tmp"]
+        whole = whole and open(victim, "rb").read() == b"precious"
+        good = done.returncode == 0 if name in files + folders else done.returncode != 0 and name in done.stderr
+        rows.row(good and whole, "a link as " + name.replace(key, "KEY"),
+                 "exit %d %s" % (done.returncode, done.stderr.strip()[-110:]))
+        if not whole:
+            shutil.rmtree(os.path.dirname(victim), ignore_errors=True)
+            os.makedirs(os.path.dirname(victim))
+            write(cwd, "victim/shard.tmp", b"precious")
+
+
 def main():
     rows = Rows("hostile")
     cwd = rows.new_folder("files")
@@ -226,6 +258,7 @@ def main():
     weights(rows, cwd)
     tokenizers(rows, cwd)
     hdf5_files(rows, cwd)
+    links(rows, cwd)
     rows.end()
 
 

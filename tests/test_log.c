@@ -1,7 +1,9 @@
 /* test_log.c - what a run writes down: content of its files, cutting back on resume, the console's row. */
+#include "data/disk.h"
 #include "tests/test.h"
 #include "train/log.h"
 #include "train/log_metrics.h"
+#include "train/run_folder.h"
 
 #include <math.h>
 #include <signal.h>
@@ -234,6 +236,56 @@ static void full_disk_is_a_warning(void) {
     free(json);
 }
 
+/* -- links that somebody laid ------------------------------------------------------------------------------ */
+
+static void lay_link(const char *name) {
+    char path[300];
+    snprintf(path, sizeof path, "%s/%s", test_folder(), name);
+    unlink(path);
+    check(!symlink("victim", path), "cannot link %s", path);
+}
+
+static void links_lead_nowhere(void) {
+    static const char *const ours[] = {"log.jsonl", "metrics.csv"};
+    RunFolder folder = {.lock = -1};
+    LogOptions options = {.folder = test_folder(), .resume_step = 4};
+    Error error = {0};
+    snprintf(folder.path, sizeof folder.path, "%s", test_folder());
+    write_text("victim", "precious\n");
+    run_steps(1, 6, 0);
+    lay_link("log.jsonl.tmp"), lay_link("metrics.csv.tmp"), lay_link(".config.yaml.tmp"), lay_link("config.yaml");
+    run_steps(5, 6, 4);
+    expect(run_folder_write(&folder, "config.yaml", "steps: 1\n", &error), "%s", error.text);
+    expect_file("config.yaml", "steps: 1\n");
+    for (int i = 0; i < 2; i++) {
+        run_steps(1, 2, 0);
+        lay_link(ours[i]);
+        Log *log = log_open(&options, &error);
+        expect(!log && strstr(error.text, ours[i]) && strstr(error.text, "is a symbolic link"), "%s", error.text);
+        expect(error.code == EXIT_USAGE, "code %d", error.code);
+        char path[300];
+        snprintf(path, sizeof path, "%s/%s", test_folder(), ours[i]);
+        expect(!unlink(path), "%s is gone", path);
+    }
+    expect_file("victim", "precious\n");
+}
+
+/* A checkpoint in the making is removed by name, and so may be a link of that name. */
+static void links_are_removed_themselves(void) {
+    char folder[300], link[300], file[320];
+    Error error;
+    snprintf(folder, sizeof folder, "%s/elsewhere", test_folder());
+    snprintf(link, sizeof link, "%s/.tmp-step-00000001", test_folder());
+    snprintf(file, sizeof file, "%s/victim", link);
+    for (int own = 0; own < 2; own++) {
+        check(disk_make_folder(folder, &error) && !symlink("elsewhere", link), "cannot lay %s", link);
+        check(disk_exists(file) || disk_write_file(file, "precious", 8, &error), "%s", error.text);
+        expect(own ? disk_own_folder(link, &error) : disk_remove_folder(link, &error), "%s", error.text);
+        expect(disk_exists(link) == own && !disk_exists(file), "the link is still there");
+        expect_file("elsewhere/victim", "precious");
+    }
+}
+
 /* -- numbers as people read them -------------------------------------------------------------------------- */
 
 static void numbers(void) {
@@ -270,6 +322,8 @@ const TestCase log_tests[] = {
     {"evaluations with right answers", answers_line},
     {"torn and foreign lines go", torn_lines_go},
     {"a full disk is a warning", full_disk_is_a_warning},
+    {"links lead nowhere", links_lead_nowhere},
+    {"links are removed themselves", links_are_removed_themselves},
     {"numbers as people read them", numbers},
     {0},
 };

@@ -21,23 +21,42 @@ static bool copy_kept(FILE *from, FILE *to, bool (*keep)(void *, const char *, i
     return good && !ferror(from) && fflush(to) == 0 && fsync(fileno(to)) == 0;
 }
 
+/* A link may lead to a file of somebody else's choice. */
+static bool refuse_link(const char *path, Error *error) {
+    struct stat s;
+    if (lstat(path, &s) || !S_ISLNK(s.st_mode)) return true;
+    fail(error, "%s: is a symbolic link, which a run does not write through; remove it, or set another output_dir",
+         path);
+    error->code = EXIT_USAGE;
+    return false;
+}
+
+static FILE *create(const char *path, Error *error) {
+    int file = disk_remove_file(path, error) ? disk_create(path, error) : -1;
+    FILE *f = file < 0 ? NULL : fdopen(file, "w");
+    if (file >= 0 && !f) close(file);
+    return f;
+}
+
 bool log_file_cut(const char *path, bool (*keep)(void *, const char *, int64_t), void *own, Error *error) {
+    if (!refuse_link(path, error)) return false;
     FILE *from = fopen(path, "re");
     if (!from) return errno == ENOENT || fail(error, "%s: %s", path, strerror(errno));
     char *temporary = must_format("%s.tmp", path);
-    FILE *to = fopen(temporary, "we");
+    FILE *to = create(temporary, error);
     bool good = to && copy_kept(from, to, keep, own);
     if (to && fclose(to) != 0) good = false;
     fclose(from);
-    if (!good || rename(temporary, path) != 0)
+    if (to && (!good || rename(temporary, path) != 0))
         good = disk_fail(error, path, "cut it back to the step to resume from");
-    if (!good) unlink(temporary);
+    if (to && !good) unlink(temporary);
     free(temporary);
     return good;
 }
 
 bool log_file_open(LogFile *f, const char *path, Error *error) {
-    *f = (LogFile){.path = must_strdup(path)};
+    *f = (LogFile){.path = must_strdup(path), .file = -1};
+    if (!refuse_link(path, error)) return false;
     f->file = open(path, O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0644);
     return f->file >= 0 || disk_fail(error, path, "write");
 }

@@ -19,7 +19,8 @@ bool outfile_open(OutFile *out, const char *path, Error *error) {
         disk_path(out->made, "%s", path);
     else
         disk_path(out->made, "%s.tmp-%d", path, (int)getpid());
-    out->file = fopen(out->made, "we");
+    if (replaced(out)) unlink(out->made);
+    out->file = fopen(out->made, replaced(out) ? "wxe" : "we");
     return out->file || fail(error, "%s: cannot create: %s", out->made, strerror(errno));
 }
 

@@ -32,10 +32,10 @@ static bool lock_folder(RunFolder *f, int *lock, Error *error) {
     *lock = open(path, O_CREAT | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0644);
     bool opened = *lock >= 0, locked = opened && !flock(*lock, LOCK_EX | LOCK_NB);
     int reason = errno;
+    if (!opened) disk_fail(error, path, "write");
     free(path);
     if (locked || (opened && reason != EWOULDBLOCK)) return true; /* some file systems have no locks */
-    return opened ? fail(error, "another run uses %s; wait for it, or give this one its own output_dir", f->path)
-                  : fail(error, "cannot write in %s: %s", f->path, strerror(reason));
+    return opened && fail(error, "another run uses %s; wait for it, or give this one its own output_dir", f->path);
 }
 
 /* A folder in which a run is at work keeps its name: what that run writes by name would end up in the new one. */
@@ -157,11 +157,7 @@ void run_folder_close(RunFolder *f) {
 
 bool run_folder_write(const RunFolder *f, const char *name, const char *text, Error *error) {
     char *path = must_format("%s/%s", f->path, name), *temporary = must_format("%s/.%s.tmp", f->path, name);
-    FILE *file = fopen(temporary, "w");
-    bool ok = file && fputs(text, file) >= 0;
-    if (file && fclose(file)) ok = false;
-    ok = ok && !rename(temporary, path);
-    if (!ok) disk_fail(error, path, "write");
+    bool ok = disk_write_file(temporary, text, (int64_t)strlen(text), error) && disk_rename(temporary, path, error);
     if (!ok) unlink(temporary);
     free(path);
     free(temporary);
