@@ -8,6 +8,7 @@ void *host_reserve(Device *device, int64_t bytes, Space space) {
     (void)device, (void)space;
     void *p = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) return NULL;
+    madvise(p, (size_t)bytes, MADV_DONTFORK); /* a child that lists a file has no use for it */
     madvise(p, (size_t)bytes, MADV_HUGEPAGE); /* a wish: matrices walked by columns need few TLB entries then */
     return p;
 }

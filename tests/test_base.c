@@ -1,10 +1,12 @@
 /* test_base.c - random numbers, bf16, tensors, arenas, checks. */
+#include "kernels/backend.h"
 #include "kernels/kernels.h"
 #include "tests/test.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -122,6 +124,22 @@ static void test_arena(void) {
     device_close(device);
 }
 
+/* A fork of a rank with many GiB would take seconds to copy what maps them. */
+static void test_children_have_no_arenas(void) {
+    enum { BYTES = 1 << 20 };
+    Device *device = device_open("cpu", NULL);
+    char *p = host_reserve(device, BYTES, MEM_DEVICE);
+    check(p, "no memory");
+    pid_t child = fork();
+    unsigned char resident[BYTES / 4096];
+    if (!child) _exit(mincore(p, BYTES, resident) == 0);
+    int status = 0;
+    waitpid(child, &status, 0);
+    expect(!mincore(p, BYTES, resident) && WIFEXITED(status) && !WEXITSTATUS(status), "the child has it too");
+    host_release(device, p, BYTES, MEM_DEVICE);
+    device_close(device);
+}
+
 /* A child that breaks a promise must die with the message, not go on. */
 static void test_check_ends_the_job(void) {
     pid_t child = fork();
@@ -147,6 +165,7 @@ const TestCase base_tests[] = {
     {"median", test_median},
     {"tensor views", test_tensor},
     {"arena", test_arena},
+    {"children have no arenas", test_children_have_no_arenas},
     {"a broken check ends the job", test_check_ends_the_job},
     {0},
 };
