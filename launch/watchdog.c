@@ -57,6 +57,7 @@ static Journal *journal;
 static int own_rank, ranks, depth;
 static double fixed_limit;
 static _Atomic double limit;
+static _Atomic bool saving;
 static double step_seconds[STEP_TIMES], step_began;
 static int64_t steps_timed;
 static pthread_t helper;
@@ -105,6 +106,8 @@ static void begin_section(const char *name, double seconds) {
     atomic_store(&limit, seconds);
     step_began = 0;
 }
+
+void watchdog_saving(bool in_flight) { atomic_store(&saving, in_flight); }
 
 void watchdog_section(Section section) {
     if (journal) begin_section(watchdog_limits[section].name, watchdog_limits[section].seconds);
@@ -184,7 +187,8 @@ static void report_late(double waited) {
     } else {
         n += snprintf(text + n, (size_t)(ROOM - n), "; no rank of this machine is behind it");
     }
-    n += snprintf(text + n, (size_t)(ROOM - n), "; ending the job");
+    n += snprintf(text + n, (size_t)(ROOM - n), "%s; ending the job",
+                  atomic_load(&saving) ? "; a save is in flight" : "");
     write_error(text, n);
 }
 
@@ -214,6 +218,11 @@ static void print_journal(void) {
     }
 }
 
+static double limit_now(void) {
+    double own = atomic_load(&limit), of_saves = atomic_load(&saving) ? watchdog_limits[SECTION_SAVE].seconds : 0;
+    return own > of_saves ? own : of_saves;
+}
+
 /* One look; returns the seconds waited so far. */
 static double look(double waited, double gap, uint64_t *last) {
     uint64_t progress = atomic_load_explicit(&journal->slot[own_rank].progress, memory_order_acquire);
@@ -223,7 +232,7 @@ static double look(double waited, double gap, uint64_t *last) {
         waited += gap < SLOWEST_POLL ? gap : 0;
     *last = progress;
     int64_t nobody = 0;
-    if (waited > atomic_load(&limit) && atomic_compare_exchange_strong(&journal->reported, &nobody, own_rank + 1))
+    if (waited > limit_now() && atomic_compare_exchange_strong(&journal->reported, &nobody, own_rank + 1))
         report_late(waited);
     if (atomic_load(&journal->reported)) _exit(EXIT_RETRY);
     look_for_dead();

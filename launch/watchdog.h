@@ -45,3 +45,6 @@ extern WatchdogLimit watchdog_limits[SECTIONS]; /* not const, so that a test nee
 void watchdog_section(Section);
 /* The section of training step `step` begins, with the limit of steps. */
 void watchdog_step(int64_t step);
+/* While a save is in flight a rank may have to wait for its disk anywhere, in the midst of a step too, and the others
+ * for it: on every rank, no section's limit is less than that of saves. Every rank says when it begins and has ended. */
+void watchdog_saving(bool);

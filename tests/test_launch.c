@@ -52,7 +52,7 @@ static void shared_open(void) {
 
 /* -- jobs: three ranks that take steps together; one may misbehave after some ------------------------ */
 
-typedef enum { WELL, HANGS, STOPS, DIES } Trouble;
+typedef enum { WELL, HANGS, HANGS_SAVING, STOPS, DIES } Trouble;
 
 typedef struct {
     pid_t rank[RANKS];
@@ -69,6 +69,7 @@ static void misbehave(Trouble trouble) {
 static void be_rank(int rank, double limit, Trouble trouble) {
     Comm world = {.ops = &shared_ops, .rank = rank, .size = RANKS};
     watchdog_open(&world, limit);
+    watchdog_saving(trouble == HANGS_SAVING);
     for (int round = 0; round < ROUNDS || shared->go_on; round++) {
         watchdog_step(round + 1);
         if (round == ROUNDS && rank == BAD_RANK && trouble != WELL) misbehave(trouble);
@@ -149,6 +150,19 @@ static void late_rank_is_named(Trouble trouble) {
 }
 static void hanging_rank(void) { late_rank_is_named(HANGS); }
 static void stopped_rank(void) { late_rank_is_named(STOPS); }
+
+/* A disk that is slow for one rank is that for all of them, whatever they do. */
+static void slow_save(void) {
+    double usual = watchdog_limits[SECTION_SAVE].seconds;
+    watchdog_limits[SECTION_SAVE].seconds = 1.6;
+    Job job = job_start(0.4, HANGS_SAVING);
+    watchdog_limits[SECTION_SAVE].seconds = usual;
+    expect(job_code(&job, 0, 1.2) == -1, "rank 0 ended after the limit of steps");
+    expect(job_code(&job, 0, 2.4) == EXIT_RETRY, "rank 0 did not end in time");
+    const char *said = job_end(&job);
+    expect(count_in(said, "late: rank 2 (step 6") == 1 && count_in(said, "a save is in flight") == 1, "said: %s",
+           said);
+}
 
 static void dead_rank(void) {
     Job job = job_start(30, DIES);
@@ -410,6 +424,7 @@ static void threads_are_shared_out(void) {
 const TestCase launch_tests[] = {
     {"watchdog names a hanging rank", hanging_rank},
     {"watchdog names a stopped rank", stopped_rank},
+    {"watchdog is patient while a save is in flight", slow_save},
     {"watchdog names a dead rank", dead_rank},
     {"watchdog forgives a job that was stopped as a whole", stopped_job_goes_on},
     {"SIGUSR2 prints the journal", journal_on_request},

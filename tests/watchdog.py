@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """watchdog.py - a rank that others wait for too long is named and ends the job; who reads, prepares or thinks for long
-does not. The program under test waits two seconds where the real one waits minutes (tests/fault/impatient.c)."""
+does not. The program under test waits two seconds where the real one waits minutes (tests/fault/impatient.c), or the
+real one waits two seconds in a step (watchdog_seconds)."""
 import concurrent.futures
 import glob
 import os
@@ -23,9 +24,9 @@ KEYS = ["layout.ep=2", "warmup_steps=0", "save_steps=2"]
 rows = Rows("watchdog")
 
 
-def start(words, cwd, rank=0, slow=None):
+def start(words, cwd, rank=0, slow=None, program=IMPATIENT):
     """Two ranks. slow: (system call, path): the first of them on that path takes long, on that rank."""
-    program = [IMPATIENT, *words]
+    program = [program, *words]
     if slow:
         call, path = slow
         strace = ["strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-P", path, "-e", "trace=" + call, "-e",
@@ -99,9 +100,27 @@ def patient(config, model):
     ended(chat, began, EXIT_DONE, "somebody who thinks for long", given="who?\n")
 
 
+def training(config):
+    """The disk of one rank is slow while training goes on: no step is late for that."""
+    words = ["train", config, "layout.ep=2", "warmup_steps=0", "steps=16", "watchdog_seconds=2"]
+    for call, file, steps, what in (
+            ("fsync", ".tmp-00000008/MANIFEST", 8, "a save that takes long to finish"),
+            ("fsync", ".tmp-00000004/rank-00000.h5", 4, "a save that the next one waits for"),
+            ("pwrite64", ".tmp-00000008/rank-00000.h5", 8, "a save that a step waits for")):
+        cwd, began = rows.new_folder(os.path.join(call, file)), time.time()
+        slow = call, os.path.join(cwd, "run/checkpoints", file)
+        ended(start(words + ["save_steps=%d" % steps], cwd, 0, slow, DSV2), began, EXIT_DONE, what)
+    cwd, words = rows.new_folder("evaluation"), words + ["eval_steps=8", "data.text.validation=0.2"]
+    dsv2(["prepare", *words[1:]], 2, cwd)
+    file = glob.glob(os.path.join(cwd, "run/data/text-*/validation-00000.h5"))[0]
+    began, slow = time.time(), ("openat", os.path.relpath(file, cwd))
+    ended(start(words, cwd, 1, slow, DSV2), began, EXIT_DONE, "text that takes long to open between steps")
+
+
 def main():
     config = rows.config()
     late(config)
+    training(config)
     patient(config, make_model(rows))
     rows.end()
 

@@ -15,6 +15,7 @@
 
 #include "data/disk.h"
 #include "launch/agree.h"
+#include "launch/watchdog.h"
 
 struct Checkpointer {
     char *folder, *staging;
@@ -164,6 +165,7 @@ static void release(Checkpointer *c) {
     c->layout = NULL;
     c->config_text = NULL;
     c->active = false;
+    watchdog_saving(false);
 }
 
 bool checkpoint_save_start(Checkpointer *c, const Progress *progress, const char *config_text, Error *error) {
@@ -181,6 +183,7 @@ bool checkpoint_save_start(Checkpointer *c, const Progress *progress, const char
         return false;
     }
     c->active = true;
+    watchdog_saving(true);
     c->ended = false;
     c->error.text[0] = 0;
     c->started = clock_seconds();

@@ -73,9 +73,9 @@ bool evaluate_shard(Evaluation *v, Engine *e, const char *shard, const Tokenizer
     Source s = {
         .config = e->run.config, .tokenizer = tokenizer, .text = must_alloc(tokenizer_max_bytes(tokenizer), 1)};
     *v = (Evaluation){0};
+    watchdog_section(SECTION_EVAL);
     s.shard = tokens_open(shard, error);
     bool ok = agree(e->run.mesh.world, s.shard && evaluation_fits(s.shard, s.config, tokenizer, error), error);
-    watchdog_section(SECTION_EVAL);
     ok = ok && evaluate(v, e, &s, limit, error);
     if (s.shard) tokens_close(s.shard);
     free(s.text);
