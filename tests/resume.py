@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """resume.py - stopping changes nothing: every step as a place to stop, kill -9 at random moments, other numbers of
 ranks, signals, damaged checkpoints, and what a run says about keys that must not change."""
+import json
 import os
 import random
 import re
@@ -418,6 +419,60 @@ def stopped_in_evaluation(config):
     rows.row(os.path.isdir(step_folder(cwd, steps)), "SIGUSR1 in an evaluation: saved")
 
 
+def stopped_in_answers():
+    """A signal while the last answers are generated: what they were cut down to is no result."""
+    cwd = rows.new_folder("in-answers")
+    words = ["train", rows.config("eval: {hay: {format: needle}}\n"), "steps=1", "warmup_steps=0", "sequence_length=120",
+             "eval_needles=200"]
+    job = start(words, 1, cwd)
+    wait_for_steps(job, cwd, 1)
+    time.sleep(0.3)
+    job.send_signal(signal.SIGUSR1)
+    job.communicate()
+    rows.row(job.returncode == EXIT_RETRY and len(results(cwd)) == 1, "SIGUSR1 while answers are generated",
+             "exit %d, %d lines" % (job.returncode, len(results(cwd))))
+
+
+def results(cwd):
+    """All of the log but what the clock says: steps and evaluations in order."""
+    path = os.path.join(cwd, "run/log.jsonl")
+    if not os.path.exists(path):
+        return []
+    with open(path) as f:
+        lines = [json.loads(line) for line in f if line.endswith("\n")]
+    return [(line["step"], line.get("loss"), line.get("eval_loss")) for line in lines]
+
+
+def number_of(path):
+    """What tells a file from another one of that name; None: there is none."""
+    return os.stat(path).st_ino if os.path.exists(path) else None
+
+
+def evaluations_made_up(config):
+    """Stopped in the first evaluation, in the last one, and in making up for it: in the end none is missing, and what
+    has nothing new saves nothing."""
+    words = ["train", config, "layout.ep=2", "steps=2", "warmup_steps=0", "eval_steps=1", "data.text.validation=0.5",
+             "eval_tokens=8000", "sequence_length=4", "global_batch_size=2", "micro_batch_size=1"]
+    straight, cwd = rows.new_folder("evaluated"), rows.new_folder("evaluations-stopped")
+    dsv2(words, 2, straight)
+    for step, what in (1, "the first"), (2, "the last"), (2, "the last, made up for"):
+        log, saved = os.path.join(cwd, "run/log.jsonl"), os.path.join(step_folder(cwd, step), "MANIFEST")
+        old, before = number_of(log), number_of(saved)
+        job = start(words, 2, cwd)
+        while job.poll() is None and (number_of(log) == old or len(results(cwd)) < 2 * step - 1):
+            time.sleep(0.002)  # until the log was cut back, which makes a new file, and has the step
+        time.sleep(0.1)
+        job.send_signal(signal.SIGUSR1)
+        job.communicate()
+        ok = job.returncode == EXIT_RETRY and results(cwd) == results(straight)[:2 * step - 1]
+        rows.row(ok and before in (None, number_of(saved)), "SIGUSR1 in an evaluation: %s" % what,
+                 "exit %d: %s" % (job.returncode, results(cwd)))
+    for again in "", ", once and no more":
+        done = dsv2(words, 2, cwd)
+        rows.row(done.returncode == 0 and len(results(cwd)) == 4 and results(cwd) == results(straight),
+                 "evaluations that were stopped are made up for" + again, said(done))
+
+
 def different_views(config):
     """Ranks that do not see the same folder: rank 0 chooses, and nobody starts from something else."""
     words = ["train", config, "layout.ep=2", "save_steps=4", "save_total_limit=100", "lr_scheduler_type=constant"]
@@ -524,6 +579,8 @@ def main():
     full_at_the_start(config)
     says_what_goes_on(config)
     stopped_in_evaluation(config)
+    stopped_in_answers()
+    evaluations_made_up(config)
     rows.end()
 
 

@@ -20,6 +20,7 @@ struct Log {
         double value;
     } before[EVAL_SETS]; /* the evaluation before: loss, or share of right answers */
     int n_before;
+    bool evaluated;    /* at resume_step */
     double shown;      /* when a step was last on the console */
     bool same_columns; /* metrics.csv has the columns of today */
     int lines;         /* of steps since the titles */
@@ -54,7 +55,10 @@ static bool keep_json(void *own, const char *line, int64_t length) {
     long long step;
     if (sscanf(line, "{\"step\":%lld,", &step) != 1 || step > log->o.resume_step) return false;
     if (length < 3 || line[length - 2] != '}') return false; /* a line that a full disk cut short */
-    if (strstr(line, "\"eval_")) remember_eval(log, line);
+    if (strstr(line, "\"eval_")) {
+        remember_eval(log, line);
+        log->evaluated |= step == log->o.resume_step;
+    }
     return true;
 }
 
@@ -91,6 +95,8 @@ Log *log_open(const LogOptions *options, Error *error) {
     log_close(log);
     return NULL;
 }
+
+bool log_evaluated(const Log *log) { return log && log->evaluated; }
 
 void log_close(Log *log) {
     if (!log) return;

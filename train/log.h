@@ -45,6 +45,7 @@ typedef struct Log Log;
 
 /* Cuts log.jsonl and metrics.csv back to resume_step (new file, then rename) and opens them to append. */
 Log *log_open(const LogOptions *, Error *);
+bool log_evaluated(const Log *); /* log.jsonl has the evaluation of resume_step */
 void log_close(Log *);
 
 /* "model      V2-Lite ...": the lines above the table and below it; rank 0 prints, others do not. */

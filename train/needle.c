@@ -90,12 +90,13 @@ static bool run_lengths(const Needles *s, TaskResult *result, Error *error) {
     bool ok = true;
     t->each = s->task->config->eval_needles;
     t->lengths = choose_lengths(&s->hay, s->config->sequence_length, t->length);
-    for (int l = 0; ok && l < t->lengths && !(result->stopped = evaluation_stopped(s->exam->engine)); l++) {
+    for (int l = 0; ok && l < t->lengths && !result->stopped; l++) {
         NeedleSet set = set_open(s, t->length[l]);
         ok = ask(s, &set, t->found[l], result, error);
         result->items += set.count;
         for (int d = 0; d < HAYSTACK_DEPTHS; d++) right += t->found[l][d];
         set_close(&set);
+        result->stopped = evaluation_stopped(s->exam->engine); /* then replies were cut short, the last one's too */
     }
     result->accuracy = (double)right / (double)max_i64(result->items, 1);
     return ok;

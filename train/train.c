@@ -127,12 +127,19 @@ static StepLine step_line(Trainer *t, const StepResult *r, double rate, double s
 
 /* -- now and then -------------------------------------------------------------------------------- */
 
-static bool evaluate_tasks(Trainer *t, Error *error) {
+static bool every(int64_t steps, int64_t step) { return steps > 0 && step % steps == 0; }
+
+static bool is_last(const Trainer *t) { return t->progress.step == t->steps; }
+
+bool evaluation_due(const Trainer *t) {
+    return t->tasks.count && (every(t->config.eval_steps, t->progress.step) || is_last(t));
+}
+
+static bool evaluate_tasks(Trainer *t, bool *stopped, Error *error) {
     EvalFigure figure[2 * CONFIG_MAX_SETS];
     Exam exam = {.engine = &t->session.engine, .tokenizer = t->data.tokenizer};
-    bool stopped;
-    if (!tasks_run(&t->tasks, &exam, figure, &stopped, error)) return false;
-    if (t->tasks.count && !stopped) log_eval(t->log, t->progress.step, figure, t->tasks.count);
+    if (!tasks_run(&t->tasks, &exam, figure, stopped, error)) return false;
+    if (!*stopped) log_eval(t->log, t->progress.step, figure, t->tasks.count);
     return true;
 }
 
@@ -219,17 +226,18 @@ static bool last_save_held(const Trainer *t, Error *error) {
                 next_command(t), t->folder.checkpoints);
 }
 
-static bool every(int64_t steps, int64_t step) { return steps > 0 && step % steps == 0; }
-
-/* After step t->progress.step. */
-static bool between_steps(Trainer *t, bool last, Error *error) {
+/* After step t->progress.step. *stopped by a signal: both are left to the next start. */
+static bool evaluate_and_sample(Trainer *t, bool *stopped, Error *error) {
     const Config *c = &t->config;
-    int64_t step = t->progress.step;
-    if (!poll_save(t, false, error)) return false;
-    if ((every(c->eval_steps, step) || last) && !evaluate_tasks(t, error)) return false;
-    bool sample = (every(c->sample_steps, step) || (last && c->sample_steps)) && !c->synthetic_data;
-    if (sample && !print_sample(t, error)) return false;
-    if (!every(c->save_steps, step) && !last) return true;
+    *stopped = false;
+    if (evaluation_due(t) && !evaluate_tasks(t, stopped, error)) return false;
+    bool sample = c->sample_steps && (every(c->sample_steps, t->progress.step) || is_last(t)) && !c->synthetic_data;
+    return *stopped || !sample || print_sample(t, error);
+}
+
+static bool save_when_due(Trainer *t, Error *error) {
+    bool last = is_last(t);
+    if (!every(t->config.save_steps, t->progress.step) && !last) return true;
     if (!save(t, error) || (last && !poll_save(t, true, error))) return false;
     return !last || last_save_held(t, error);
 }
@@ -259,8 +267,11 @@ static bool signal_anywhere(Trainer *t) {
     return number != 0;
 }
 
+/* The newest checkpoint of the run's folder is where this process began. */
+static bool nothing_new(const Trainer *t) { return t->progress.step == t->first_step && t->folder.verified; }
+
 static int stop_early(Trainer *t, Error *error) {
-    bool ok = save(t, error) && poll_save(t, true, error) && last_save_held(t, error);
+    bool ok = nothing_new(t) || (save(t, error) && poll_save(t, true, error) && last_save_held(t, error));
     if (!ok) return EXIT_IO;
     if (t->checkpoints)
         log_note(t->log, "stopped", "by a signal after step %lld; %s goes on from there", (long long)t->progress.step,
@@ -272,6 +283,9 @@ static int stop_early(Trainer *t, Error *error) {
 }
 
 static int take_steps(Trainer *t, Error *error) {
+    bool stopped = false;
+    if (t->owes_evaluation && !evaluate_and_sample(t, &stopped, error)) return EXIT_IO;
+    if (stopped) return stop_early(t, error);
     while (t->progress.step < t->steps) {
         StepResult result;
         double begin = clock_seconds(), rate;
@@ -284,7 +298,9 @@ static int take_steps(Trainer *t, Error *error) {
         }
         if (!accept(t, &result, error)) return EXIT_NUMERIC;
         if (signal_anywhere(t)) return stop_early(t, error);
-        if (!between_steps(t, t->progress.step == t->steps, error)) return EXIT_IO;
+        if (!poll_save(t, false, error) || !evaluate_and_sample(t, &stopped, error)) return EXIT_IO;
+        if (stopped) return stop_early(t, error);
+        if (!save_when_due(t, error)) return EXIT_IO;
     }
     return EXIT_DONE;
 }

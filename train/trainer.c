@@ -169,6 +169,13 @@ static bool open_log(Trainer *t, Error *error) {
     return t->log != NULL;
 }
 
+/* A stopped run saves what it has and leaves the evaluation to the next start: the log tells whether one was made. */
+static void find_owed_evaluation(Trainer *t) {
+    Comm *world = t->session.world;
+    t->owes_evaluation = t->folder.resume[0] && evaluation_due(t) && !log_evaluated(t->log);
+    world->ops->host_broadcast(world, &t->owes_evaluation, sizeof t->owes_evaluation, 0);
+}
+
 static bool open_weights(Trainer *t, const CommandLine *line, int *code, Error *error) {
     Session *s = &t->session;
     watchdog_section(SECTION_LOAD); /* rank 0 reads whole checkpoints to find the one to resume from */
@@ -191,9 +198,10 @@ static bool open_weights(Trainer *t, const CommandLine *line, int *code, Error *
         checkpoint_take_along(t->checkpoints, &t->companions);
     }
     *code = EXIT_IO;
-    bool ok = agree(s->world, open_log(t, error), error);
+    if (!agree(s->world, open_log(t, error), error)) return false;
+    find_owed_evaluation(t);
     watchdog_section(SECTION_START);
-    return ok;
+    return true;
 }
 
 bool trainer_open(Trainer *t, const CommandLine *line, int *code, Error *error) {
@@ -256,7 +264,7 @@ static int dry_run(const CommandLine *line) {
 
 static int train(Trainer *t, const CommandLine *line, Error *error) {
     banner_print(t, line);
-    if (t->progress.step >= t->steps) {
+    if (t->progress.step >= t->steps && !t->owes_evaluation) {
         log_line("done", "all %lld steps were taken before; to go on, raise steps, tokens or epochs",
                  (long long)t->steps);
         return EXIT_DONE;

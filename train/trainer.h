@@ -25,6 +25,7 @@ typedef struct {
     int64_t first_step;        /* of this process */
     int failed_saves;          /* in a row */
     bool fresh;                /* the command has --fresh */
+    bool owes_evaluation;      /* of the step it resumes from, before which it was stopped */
 } Trainer;
 
 /* Collective. Everything up to the first step: config, data, memory, folder, weights. False + message and the exit
@@ -33,6 +34,7 @@ bool trainer_open(Trainer *, const CommandLine *, int *code, Error *);
 void trainer_close(Trainer *);
 /* From the step after progress to the last one; the exit code. */
 int train_loop(Trainer *, Error *);
+bool evaluation_due(const Trainer *); /* after step progress.step */
 /* Mean loss of the first batch before any step, forward only: beside what to expect. */
 bool print_first_loss(Trainer *, Error *);
 
