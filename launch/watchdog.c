@@ -109,8 +109,14 @@ static void begin_section(const char *name, double seconds) {
 
 void watchdog_saving(bool in_flight) { atomic_store(&saving, in_flight); }
 
+/* Who says how long to wait for a rank means all that ranks wait for, and may have slow disks. */
+static double section_limit(Section section) {
+    double usual = watchdog_limits[section].seconds;
+    return usual > fixed_limit ? usual : fixed_limit;
+}
+
 void watchdog_section(Section section) {
-    if (journal) begin_section(watchdog_limits[section].name, watchdog_limits[section].seconds);
+    if (journal) begin_section(watchdog_limits[section].name, section_limit(section));
 }
 
 static int by_size(const void *a, const void *b) {
@@ -219,7 +225,7 @@ static void print_journal(void) {
 }
 
 static double limit_now(void) {
-    double own = atomic_load(&limit), of_saves = atomic_load(&saving) ? watchdog_limits[SECTION_SAVE].seconds : 0;
+    double own = atomic_load(&limit), of_saves = atomic_load(&saving) ? section_limit(SECTION_SAVE) : 0;
     return own > of_saves ? own : of_saves;
 }
 

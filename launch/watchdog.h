@@ -11,7 +11,8 @@
 #pragma once
 #include "launch/comm.h"
 
-/* Collective. seconds: limit of a step (key watchdog_seconds); 0 = 10 times the median step, at least 60. */
+/* Collective. seconds: limit of a step (key watchdog_seconds) and the least one of every section; 0 = 10 times the
+ * median step, at least 60. */
 void watchdog_open(Comm *world, double seconds);
 void watchdog_close(void);
 

@@ -100,6 +100,14 @@ def patient(config, model):
     ended(chat, began, EXIT_DONE, "somebody who thinks for long", given="who?\n")
 
 
+def told(config):
+    """Who knows that a save takes long says so."""
+    cwd, began = rows.new_folder("told"), time.time()
+    slow = "openat", "run/checkpoints/.tmp-00000002/rank-00001.h5"
+    save = start(["train", config, "steps=2", *KEYS, "watchdog_seconds=20"], cwd, 1, slow)
+    ended(save, began, EXIT_DONE, "a save that takes no longer than was said")
+
+
 def training(config):
     """The disk of one rank is slow while training goes on: no step is late for that."""
     words = ["train", config, "layout.ep=2", "warmup_steps=0", "steps=16", "watchdog_seconds=2"]
@@ -120,6 +128,7 @@ def training(config):
 def main():
     config = rows.config()
     late(config)
+    told(config)
     training(config)
     patient(config, make_model(rows))
     rows.end()
