@@ -25,13 +25,14 @@ rows = Rows("watchdog")
 
 
 def start(words, cwd, rank=0, slow=None, program=IMPATIENT):
-    """Two ranks. slow: (system call, path): the first of them on that path takes long, on that rank."""
+    """Two ranks. slow: (system call, path): the first of them on that path takes long, on that rank (None: on any)."""
     program = [program, *words]
     if slow:
         call, path = slow
         strace = ["strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-P", path, "-e", "trace=" + call, "-e",
                   "inject=%s:delay_enter=%d:when=1" % (call, LONG * 1e6)]
-        ranks = '[[ $OMPI_COMM_WORLD_RANK == %d ]] && exec %s "$@"; exec "$@"' % (rank, shlex.join(strace))
+        which = "true" if rank is None else "[[ $OMPI_COMM_WORLD_RANK == %d ]]" % rank
+        ranks = '%s && exec %s "$@"; exec "$@"' % (which, shlex.join(strace))
         program = ["bash", "-c", ranks, "_", *program]
     return subprocess.Popen(["mpirun", "--oversubscribe", "--bind-to", "none", "-n", "2", *program], cwd=cwd,
                             env={**ENV, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}, text=True,
@@ -89,7 +90,8 @@ def patient(config, model):
     rows.row(done.returncode == 0, "a checkpoint", said(done))
     began = time.time()
     text = os.path.join(rows.folder, "text.txt")
-    prepare = start(["prepare", config, "steps=2", *KEYS], rows.new_folder("prepare"), 0, ("read,pread64", text))
+    slow = ("read,pread64", text)  # of whichever rank takes the text
+    prepare = start(["prepare", config, "steps=2", *KEYS], rows.new_folder("prepare"), None, slow)
     chat = start(["chat", model, "temperature=0", "max_new_tokens=8"], rows.folder)
     load = start(["train", config, "steps=3", *KEYS], made, 0, ("pread64", "run/checkpoints/step-00000002/rank-00000.h5"))
     with concurrent.futures.ThreadPoolExecutor() as pool:
