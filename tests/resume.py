@@ -320,6 +320,8 @@ def full_disk(config):
     words = ["train", config, "steps=6", "save_steps=3"]
     dsv2(["prepare"] + words[1:], 1, cwd)
     full = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=pwrite64", "-e", "inject=pwrite64:error=ENOSPC"]
+    for step in 3, 6:
+        full += ["-P", os.path.join(checkpoints(cwd), ".tmp-%08d/rank-00000.h5" % step)]
     done = subprocess.run(full + command(words), cwd=cwd, env=ENV, stdin=subprocess.DEVNULL, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
     steps = len(log_of(os.path.join(cwd, "run")))
@@ -377,7 +379,7 @@ def full_at_the_start(config):
     cwd = rows.new_folder("full-at-the-start")
     words = ["train", config, "steps=6"]
     full = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", os.path.join(cwd, "run/.config.yaml.tmp"), "-e",
-            "trace=write", "-e", "inject=write:error=ENOSPC"]
+            "trace=write,pwrite64", "-e", "inject=write,pwrite64:error=ENOSPC"]
     done = subprocess.run(full + command(words), cwd=cwd, env=ENV, stdin=subprocess.DEVNULL, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
     left = [name for name in os.listdir(os.path.join(cwd, "run")) if "config.yaml" in name]
