@@ -54,28 +54,27 @@ static bool same_place(const Key *key, const char *a_folder, const char *a, cons
 
 /* -- keys ------------------------------------------------------------------------------------ */
 
-/* A run as its checkpoint has it, as it was written to its folder, and as it is asked for now. */
+/* Three configs of one run: of its checkpoint, which says nothing of where a path begins, so that it has the same bytes
+ * wherever a run is started; of its folder, which does, or NULL; and of the command. */
 typedef struct {
     const Config *old, *written, *now;
     char **changes;
     Error *error;
 } Resume;
 
-/* One key of the three: values of a Config, or of a data set in it. said: the node that it has now. */
+/* One key of the three, in a Config or in a data set of it. */
 typedef struct {
     const Key *key;
     const char *name;
     const void *old, *written, *now;
-    const Node *said;
 } Compared;
 
-/* Runs of before kept a data set's path as it was said, beside whatever file that was. */
 static bool same_path(const Resume *r, const Compared *c) {
     const char *old = *(const char *const *)key_value(c->key, c->old);
     const char *written = c->written ? *(const char *const *)key_value(c->key, c->written) : old;
     const char *now = *(const char *const *)key_value(c->key, c->now);
     const char *folder = c->written ? r->written->folder : "";
-    return same_place(c->key, folder, written, r->now->folder, now) || (c->said && !strcmp(old, c->said->text));
+    return same_place(c->key, folder, written, r->now->folder, now);
 }
 
 static bool compare_key(const Resume *r, const Compared *c) {
@@ -111,12 +110,7 @@ static bool compare_set(const Resume *r, const DataSet *old) {
                     old->name);
     for (int k = 0; k < DATA_KEY_COUNT; k++) {
         snprintf(name, sizeof name, "data.%.100s.%s", old->name, keys[k].path);
-        Compared c = {&keys[k],
-                      name,
-                      old,
-                      written < 0 ? NULL : &r->written->data[written],
-                      &r->now->data[now],
-                      r->now->origins->named[NAMED_DATA][now][k]};
+        Compared c = {&keys[k], name, old, written < 0 ? NULL : &r->written->data[written], &r->now->data[now]};
         if (!compare_key(r, &c)) return false;
     }
     return true;
@@ -126,7 +120,7 @@ bool config_resume_check(const Config *old, const Config *written, const Config 
     Resume r = {old, written, now, changes, error};
     *changes = must_strdup("");
     for (int i = 0; i < KEY_COUNT; i++) {
-        Compared c = {&config_keys[i], config_keys[i].path, old, written, now, NULL};
+        Compared c = {&config_keys[i], config_keys[i].path, old, written, now};
         if (!compare_key(&r, &c)) return false;
     }
     for (int i = 0; i < old->n_data; i++)

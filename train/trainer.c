@@ -77,7 +77,7 @@ static bool read_written(Config *written, const char *checkpoint) {
 /* What a resumed run may not change is refused, as a mistake of the config; what it may is printed. */
 static bool check_resume(Trainer *t, int *code, Error *error) {
     char *text = NULL, *changes = NULL;
-    static Config old, written;
+    Config old = {0}, written = {0};
     bool ok =
         checkpoint_read_config(t->folder.resume, &text, &t->progress, error) && config_parse_dump(&old, text, error);
     bool is_written = ok && read_written(&written, t->folder.resume);
@@ -91,7 +91,7 @@ static bool check_resume(Trainer *t, int *code, Error *error) {
     free(text);
     free(changes);
     config_free(&old);
-    if (is_written) config_free(&written);
+    config_free(&written);
     return ok;
 }
 
