@@ -249,10 +249,7 @@ int64_t loader_sequences_per_epoch(const Loader *l) { return l->windows; }
 
 uint64_t loader_content(const Loader *l) {
     uint64_t content = 0;
-    for (int k = 0; k < l->sets; k++) {
-        uint64_t before_and_this[2] = {content, tokens_info(l->set[k].shard)->content};
-        content = hash_bytes(before_and_this, sizeof before_and_this);
-    }
+    for (int k = 0; k < l->sets; k++) content = hash_pair(content, tokens_info(l->set[k].shard)->content);
     return content;
 }
 

@@ -80,8 +80,7 @@ static bool add_file(TokenShard *s, int64_t i, const char *name, Error *error) {
         return fail(error, "%s: its row of shards has too many tokens", name);
     s->token[i + 1] = s->token[i] + info->tokens;
     s->document[i + 1] = s->document[i] + info->documents;
-    uint64_t before_and_this[2] = {s->info.content, info->content};
-    s->info.content = hash_bytes(before_and_this, sizeof before_and_this);
+    s->info.content = hash_pair(s->info.content, info->content);
     return true;
 }
 

@@ -83,10 +83,10 @@ static bool read_source(TokenFile *s, Error *error) {
 }
 
 static bool read_content(TokenFile *s, Error *error) {
-    uint64_t of[2];
-    if (!read_hex(s, "tokens", "xxh3", &of[0], error) || !read_hex(s, "documents", "xxh3", &of[1], error))
+    uint64_t tokens, documents;
+    if (!read_hex(s, "tokens", "xxh3", &tokens, error) || !read_hex(s, "documents", "xxh3", &documents, error))
         return false;
-    s->info.content = hash_bytes(of, sizeof of);
+    s->info.content = hash_pair(tokens, documents);
     return true;
 }
 

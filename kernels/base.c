@@ -101,6 +101,7 @@ double random_gauss(uint64_t seed, uint64_t stream, uint64_t index) { /* Box-Mul
 }
 
 uint64_t hash_bytes(const void *data, int64_t bytes) { return XXH3_64bits(data, (size_t)bytes); }
+uint64_t hash_pair(uint64_t first, uint64_t second) { return hash_bytes((uint64_t[]){first, second}, 16); }
 uint64_t hash_string(const char *text) { return XXH3_64bits(text, strlen(text)); }
 
 void *must_alloc(int64_t count, int64_t size) {

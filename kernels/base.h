@@ -45,6 +45,7 @@ double random_gauss(uint64_t seed, uint64_t stream, uint64_t index);   /* N(0, 1
 
 uint64_t hash_bytes(const void *data, int64_t bytes); /* XXH3, 64 bits */
 uint64_t hash_string(const char *text);
+uint64_t hash_pair(uint64_t, uint64_t); /* of what two hashes stand for, in this order */
 
 /* Memory for set-up code (tables, lists, parsers): never returns NULL. Tensors live in arenas. */
 void *must_alloc(int64_t count, int64_t size); /* zeroed */

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """resume.py - stopping changes nothing: every step as a place to stop, kill -9 at random moments, other numbers of
 ranks, signals, damaged checkpoints, and what a run says about keys that must not change."""
-import json
 import os
 import random
 import re
@@ -12,7 +11,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools"))
-from runs import ENV, ROOT, Rows, command, differing, dsv2, log_of, said, worst  # noqa: E402
+from runs import ENV, ROOT, Rows, command, differing, dsv2, lines_of, log_of, said, worst  # noqa: E402
 
 rows = Rows("resume")
 BALANCED = "balance: {device_loss_alpha: 0.02, communication_loss_alpha: 0.02, token_dropping: true}\n"
@@ -437,12 +436,7 @@ def stopped_in_answers():
 
 def results(cwd):
     """All of the log but what the clock says: steps and evaluations in order."""
-    path = os.path.join(cwd, "run/log.jsonl")
-    if not os.path.exists(path):
-        return []
-    with open(path) as f:
-        lines = [json.loads(line) for line in f if line.endswith("\n")]
-    return [(line["step"], line.get("loss"), line.get("eval_loss")) for line in lines]
+    return [(line["step"], line.get("loss"), line.get("eval_loss")) for line in lines_of(os.path.join(cwd, "run"))]
 
 
 def number_of(path):

@@ -99,14 +99,18 @@ def dsv2(words, ranks=1, cwd=ROOT, limit=120):
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=limit)
 
 
-def log_of(folder):
-    """The steps in a run folder's log, in order."""
+def lines_of(folder):
+    """A run folder's log: steps and evaluations, in order."""
     path = os.path.join(folder, "log.jsonl")
     if not os.path.exists(path):
         return []
     with open(path) as f:
-        lines = [json.loads(line) for line in f if line.endswith("\n")]
-    return [line for line in lines if "loss" in line]
+        return [json.loads(line) for line in f if line.endswith("\n")]
+
+
+def log_of(folder):
+    """The steps in a run folder's log, in order."""
+    return [line for line in lines_of(folder) if "loss" in line]
 
 
 def said(done):
