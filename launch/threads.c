@@ -1,6 +1,5 @@
 #include "launch/threads.h"
 
-#include <errno.h>
 #include <omp.h>
 #include <sched.h>
 #include <signal.h>

@@ -270,8 +270,7 @@ static void on_print(int number) {
 /* -- opening: rank 0 picks a name, every machine maps its own file ------------------------------ */
 
 /* Whoever uses a journal's name holds a shared lock on the file, which ends with the process; so the names of processes
- * that were killed meanwhile can be told from those in use. An hour is for journals of versions without locks, and
- * so that a start never meets a sweeper. */
+ * that were killed meanwhile can be told from those in use. An hour keeps sweepers away from runs that just start. */
 #define JOURNALS "/dev/shm"
 #define JOURNAL_NAME "dsv2-journal."
 enum { ABANDONED_SECONDS = 3600 };
